@@ -1,0 +1,1 @@
+"""Arguments to one function per verb; printing and exit codes only here."""

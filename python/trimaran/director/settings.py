@@ -1,0 +1,41 @@
+"""What the director process is told: plain frozen data."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Literal
+
+from trimaran.health.settings import CheckSettings
+
+
+@dataclass(frozen=True)
+class RealServerSettings:
+    """`name` is the user's word for it (node name or address)."""
+
+    name: str
+    address: IPv4Address
+    port: int
+    weight: int
+    check: CheckSettings | None
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One VIP:port; a listen address that stands for several becomes one of these each."""
+
+    name: str
+    address: IPv4Address
+    port: int
+    protocol: Literal["tcp"]
+    scheduler: Literal["rr", "wrr"]
+    real_servers: tuple[RealServerSettings, ...]
+
+
+@dataclass(frozen=True)
+class DirectorSettings:
+    """Everything the director process of one node runs. `pin_directory` is on bpffs."""
+
+    node: str
+    interface: str
+    pin_directory: str
+    services: tuple[ServiceSettings, ...]
+    max_flows: int = 1 << 20

@@ -1,0 +1,1 @@
+"""Who is well: rise/fall logic (pure) and one probe per module (async)."""

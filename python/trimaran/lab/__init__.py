@@ -1,0 +1,1 @@
+"""Many nodes on one machine: topology as data, namespaces, scenarios, report."""

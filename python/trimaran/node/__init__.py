@@ -1,0 +1,1 @@
+"""One machine's daemon: supervisor, role processes, control API, events."""

@@ -1,0 +1,132 @@
+"""The whole system as one frozen value, whichever files it was read from.
+
+A `Stack` describes every node. A classic file (keepalived.conf, nginx.conf) describes one; it
+becomes a Stack whose only named node is the one it was written for, and whose other machines are
+known by address.
+"""
+
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trimaran.stack.http import Http
+from trimaran.stack.units import Port, Seconds, Secret, Weight
+
+NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
+
+
+class Model(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(Model):
+    """One machine. `address` is None where the file does not say it (a classic file): the
+    interface's own first address is used then."""
+
+    address: IPv4Address | None = None
+    interface: str = "eth0"
+
+
+class PassAuthentication(Model):
+    """VRRPv2 PASS (RFC 2338 §5.3.6): eight characters, in clear on the wire."""
+
+    type: Literal["pass"]
+    password: Secret | None = None
+    password_file: str | None = None
+
+
+class GratuitousArp(Model):
+    """When to tell the LAN who holds the addresses (keepalived's garp_* options)."""
+
+    repeat: Annotated[int, Field(ge=1, le=100)] = 5
+    delay: Seconds = 5.0
+    refresh: Seconds = 0.0
+    refresh_repeat: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class VirtualRouter(Model):
+    """An election for addresses (RFC 9568 §1.6); `members` maps node to priority."""
+
+    router_id: Annotated[int, Field(ge=1, le=255)]
+    version: Literal[2] = 2
+    addresses: Annotated[tuple[IPv4Interface, ...], Field(min_length=1, max_length=20)]
+    advert_interval: Annotated[Seconds, Field(ge=1, le=255)] = 1.0
+    authentication: PassAuthentication | None = None
+    preempt: bool = True
+    preempt_delay: Annotated[Seconds, Field(le=1000)] = 0.0
+    gratuitous_arp: GratuitousArp = GratuitousArp()
+    members: Annotated[dict[NodeName, Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
+
+
+class TcpProbe(Model):
+    """Well when a TCP connection is accepted. `port` None: the real server's own."""
+
+    port: Port | None = None
+    address: IPv4Address | None = None
+
+
+class Check(Model):
+    """How a real server's health is watched. Down after 1 + `retries` failed probes in a row, the
+    repeats `retry_delay` apart; up again after `rise` good ones (keepalived's delay_loop, retry,
+    delay_before_retry)."""
+
+    tcp: TcpProbe = TcpProbe()
+    interval: Annotated[Seconds, Field(gt=0)] = 3.0
+    timeout: Annotated[Seconds, Field(gt=0)] = 3.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 1
+    retry_delay: Annotated[Seconds, Field(gt=0)] = 1.0
+    rise: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class RealServer(Model):
+    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port."""
+
+    weight: Weight = 1
+    check: Check | None = None
+
+
+class VirtualService(Model):
+    """VIP:port at L4. `listen` is 'ROUTER:port' or 'ADDRESS:port'; the keys of `real_servers` are
+    node names or addresses."""
+
+    listen: str
+    protocol: Literal["tcp"] = "tcp"
+    scheduler: Literal["rr", "wrr"] = "wrr"
+    forward: Literal["dr"] = "dr"
+    real_servers: dict[str, RealServer]
+    check: Check | None = Check()
+
+
+class Proxy(Model):
+    """An L7 proxy on one or more nodes: either `listen` + `upstream` (peer: weight; a peer is a
+    node name, an address, or either with ':port'), or `nginx`, the path of an nginx.conf."""
+
+    nodes: Annotated[tuple[NodeName, ...], Field(min_length=1)]
+    listen: Port | None = None
+    upstream: dict[str, Weight] | None = None
+    nginx: str | None = None
+    http: Http | None = Field(
+        default=None, exclude=True, description="what `nginx` said; set by the reader"
+    )
+
+
+class Site(Model):
+    """A directory of static files served over HTTP by one node."""
+
+    node: NodeName
+    listen: Port = 80
+    root: str
+    index: tuple[str, ...] = ("index.html",)
+
+
+class Stack(Model):
+    """The whole system."""
+
+    nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
+    virtual_routers: dict[str, VirtualRouter] = {}
+    virtual_services: dict[str, VirtualService] = {}
+    proxies: dict[str, Proxy] = {}
+    sites: dict[str, Site] = {}

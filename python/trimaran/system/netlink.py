@@ -1,0 +1,160 @@
+"""Links, addresses, routes and neighbours, through pyroute2: typed calls, and only tested ones."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from types import TracebackType
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000  # the driver's carrier
+
+
+class NetworkError(OSError):
+    """The kernel refused; the message says what was asked."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network interface as the kernel shows it. `mac` is 6 bytes."""
+
+    index: int
+    name: str
+    mac: bytes
+    mtu: int
+    up: bool
+    carrier: bool
+
+
+class Netlink:
+    """One netlink socket in the namespace of the calling thread."""
+
+    def __init__(self) -> None:
+        self._route = IPRoute()
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._route.close()
+
+    def link(self, name: str) -> Link | None:
+        """The interface of that name, or None."""
+        index = self._route.link_lookup(ifname=name)
+        if not index:
+            return None
+        try:
+            message = self._route.get_links(index[0])[0]
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise
+        return _link(message)
+
+    def addresses(self, name: str) -> list[IPv4Interface]:
+        """The IPv4 addresses of an interface, primary first; [] when there is no such interface."""
+        link = self.link(name)
+        if link is None:
+            return []
+        rows = self._route.get_addr(family=socket.AF_INET, index=link.index)
+        return [_interface(row) for row in rows]
+
+    def holders(self, address: IPv4Address) -> list[str]:
+        """The names of this namespace's interfaces that carry `address`."""
+        rows = self._route.get_addr(family=socket.AF_INET)
+        return [self._name(row["index"]) for row in rows if _interface(row).ip == address]
+
+    def set_address(
+        self,
+        name: str,
+        address: IPv4Interface,
+        *,
+        lifetime_s: int | None = None,
+        scope: str = "global",
+    ) -> None:
+        """Add the address, or renew it: idempotent. With `lifetime_s` the kernel itself removes it
+        unless it is renewed in time (a dead daemon's address must not stay behind)."""
+        link = self._required(name)
+        valid = 0xFFFFFFFF if lifetime_s is None else lifetime_s
+        with _explained(f"add {address} to {name}"):
+            self._route.addr(
+                "replace",
+                index=link.index,
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                scope=scope,
+                preferred_lft=valid,
+                valid_lft=valid,
+            )
+
+    def remove_address(self, name: str, address: IPv4Interface) -> bool:
+        """Remove the address; False when it (or the interface) was not there."""
+        link = self.link(name)
+        if link is None:
+            return False
+        try:
+            self._route.addr(
+                "del",
+                index=link.index,
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+            )
+        except NetlinkError as error:
+            if error.code in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                return False
+            raise NetworkError(
+                error.code, f"cannot remove {address} from {name}: {error}"
+            ) from error
+        return True
+
+    def _required(self, name: str) -> Link:
+        link = self.link(name)
+        if link is None:
+            raise NetworkError(errno.ENODEV, f"there is no interface {name} on this machine")
+        return link
+
+    def _name(self, index: int) -> str:
+        return str(self._route.get_links(index)[0].get_attr("IFLA_IFNAME"))
+
+
+@contextmanager
+def _explained(action: str) -> Iterator[None]:
+    """Turns pyroute2's error into ours, with what was being done."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise NetworkError(error.code, f"cannot {action}: {error}") from error
+
+
+def _link(message: object) -> Link:
+    row: dict[str, int] = message  # type: ignore[assignment]
+    get = message.get_attr  # type: ignore[attr-defined]
+    mac = get("IFLA_ADDRESS") or "00:00:00:00:00:00"
+    return Link(
+        index=row["index"],
+        name=get("IFLA_IFNAME"),
+        mac=bytes.fromhex(mac.replace(":", "")),
+        mtu=get("IFLA_MTU"),
+        up=bool(row["flags"] & IFF_UP),
+        carrier=bool(row["flags"] & IFF_LOWER_UP),
+    )
+
+
+def _interface(row: object) -> IPv4Interface:
+    get = row.get_attr  # type: ignore[attr-defined]
+    prefix: int = row["prefixlen"]  # type: ignore[index]
+    return IPv4Interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")

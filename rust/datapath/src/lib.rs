@@ -1,0 +1,1 @@
+//! Loads and drives the eBPF director. No Python in it.

@@ -1,0 +1,12 @@
+//! The border between Python and Rust: convert, release the GIL, call. Nothing else.
+
+mod datapath;
+mod proxy;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    datapath::register(module)?;
+    proxy::register(module)
+}

@@ -1,0 +1,1 @@
+//! The L7 engine. No Python in it.
