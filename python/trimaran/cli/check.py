@@ -63,19 +63,11 @@ def _print_notes(console: Console, path: str, notes: Sequence[Note]) -> None:
     counts = summary(notes)
     if counts:
         console.print(Text(f"{path}: {counts}", style="bold"))
-    shown = remarkable(notes)
-    if not shown:
-        return
-    table = Table("place", "option", "", "why", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for note in shown:
-        table.add_row(
-            Text(f"{note.place.file}:{note.place.line}"),
-            Text(note.word),
-            Text(note.status, style=_STYLES[note.status]),
-            Text(note.message),
-        )
-    console.print(table)
+    for status, style in _STYLES.items():
+        for note in (note for note in remarkable(notes) if note.status == status):
+            place = f"{note.place.file}:{note.place.line}"
+            line = Text.assemble((f"  {status:9}", style), f"  {place}  ", (note.word, "bold"))
+            console.print(line + Text(f": {note.message}" if note.message else ""), soft_wrap=True)
 
 
 def _print_problems(console: Console, path: str, problems: Sequence[Problem]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from trimaran.stack.blocks import Statement
-from trimaran.stack.errors import Place, Problem, StackError
+from trimaran.stack.errors import Place, Problem, StackError, in_order
 from trimaran.stack.nearest import nearest
 from trimaran.stack.report import Note, Status
 
@@ -136,10 +136,7 @@ class Walk:
     def finish(self) -> None:
         """Raises StackError if there was any problem."""
         if self.problems:
-            ordered = sorted(
-                dict.fromkeys(self.problems), key=lambda p: (p.place.file, p.place.line)
-            )
-            raise StackError(ordered, self.notes())
+            raise StackError(in_order(self.problems), self.notes())
 
 
 def _wrong_form(directive: Directive, statement: Statement) -> str:

@@ -102,6 +102,9 @@ class _File:
             self._share(http)
             self._nothing_served(main, statements)
         workers = self._value(main, "worker_processes", self._workers, 1)
+        for statement in main.own.get("worker_processes", ()):
+            if statement.arguments == ("auto",):
+                self.walk.note(statement, "no effect", "one worker runs; write a number for more")
         values = {name: self._agreed(name) for name in _SHARED}
         self.walk.finish()
         built = Http(
@@ -163,10 +166,9 @@ class _File:
         value = self._try(found[-1], convert, found[-1].arguments[0])
         return default if value is None else value
 
-    def _workers(self, text: str) -> int:
-        if text == "auto":
-            refuse("'auto' is not supported yet", "write a number")
-        return integer(1, 512)(text)
+    @staticmethod
+    def _workers(text: str) -> int:
+        return 1 if text == "auto" else integer(1, 512)(text)
 
     # values that the model has once for all servers
 
@@ -234,18 +236,20 @@ class _File:
 
     def _listens(self, level: _Level, server: Statement) -> tuple[Listen, ...]:
         found: list[Listen] = []
+        skipped = 0
         for statement in level.own.get("listen", ()):
             pair = self._try(statement, listen, statement.arguments)
             if pair is None:
                 continue
             address, idle = pair
             if address is None:
+                skipped += 1
                 self.walk.note(statement, "no effect", "only IPv4 addresses are listened on")
             elif idle:
                 self.walk.explain(statement, f"{', '.join(idle)} without effect")
             if address is not None:
                 found.append(address)
-        if not found and "listen" in level.own:
+        if skipped and skipped == len(level.own["listen"]):
             self.walk.refuse(server, "listens on no IPv4 address")
         return tuple(found) or (Listen(),)
 

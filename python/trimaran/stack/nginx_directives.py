@@ -30,7 +30,7 @@ def _main() -> Rows:
              "working_directory worker_rlimit_core", "the node supervises its processes and logs"),
         rows(_IDLE, "0+", "worker_rlimit_nofile worker_priority worker_cpu_affinity pcre_jit "
              "worker_shutdown_timeout worker_aio_requests thread_pool timer_resolution "
-             "ssl_engine ssl_object_cache_inheritable", _TUNING),
+             "google_perftools_profiles ssl_engine ssl_object_cache_inheritable", _TUNING),
         rows(_IDLE, "0+", "load_module env", "the engine has no modules"),
         rows(_NO, "0+", "stream mail", f"{_LATER}: what it serves would not be served", block=None),
     ]  # fmt: skip
@@ -42,6 +42,44 @@ def _events() -> Rows:
         rows(_IDLE, "0+", "use multi_accept accept_mutex accept_mutex_delay worker_aio_requests "
              "debug_connection", _TUNING),
     ]  # fmt: skip
+
+
+_ANY_FAMILY = """
+    bind buffer_size connect_timeout send_timeout read_timeout next_upstream next_upstream_timeout
+    next_upstream_tries socket_keepalive intercept_errors ignore_headers hide_header pass_header
+    force_ranges
+"""
+_CACHED_FAMILY = """
+    buffering buffers busy_buffers_size cache cache_background_update cache_bypass cache_key
+    cache_lock cache_lock_age cache_lock_timeout cache_max_range_offset cache_methods
+    cache_min_uses cache_purge cache_revalidate cache_use_stale cache_valid ignore_client_abort
+    limit_rate max_temp_file_size no_cache param pass_request_body pass_request_headers
+    request_buffering store store_access temp_file_write_size temp_path send_lowat
+"""
+_TLS_FAMILY = """
+    ssl_certificate ssl_certificate_key ssl_ciphers ssl_conf_command ssl_crl ssl_name
+    ssl_password_file ssl_protocols ssl_server_name ssl_session_reuse ssl_trusted_certificate
+    ssl_verify ssl_verify_depth
+"""
+_FAMILIES = (
+    ("fastcgi uwsgi scgi grpc memcached", _ANY_FAMILY),
+    ("fastcgi uwsgi scgi", _CACHED_FAMILY),
+    ("grpc uwsgi", _TLS_FAMILY),
+    ("fastcgi", "index split_path_info catch_stderr keep_conn"),
+    ("uwsgi", "modifier1 modifier2"),
+    ("grpc", "set_header"),
+    ("memcached", "gzip_flag"),
+)
+
+
+def _families() -> str:
+    """Directives of the protocols that no upstream is spoken to in (their *_pass is refused)."""
+    return " ".join(
+        f"{family}_{word}"
+        for families, words in _FAMILIES
+        for family in families.split()
+        for word in words.split()
+    )
 
 
 def _common() -> Rows:
@@ -58,7 +96,8 @@ def _common() -> Rows:
              "autoindex recursive_error_pages underscores_in_headers "
              "ignore_invalid_headers proxy_http_version"),
         rows(_NO, "0+", "allow deny satisfy auth_basic auth_basic_user_file auth_request "
-             "auth_request_set auth_jwt auth_jwt_key_file auth_delay limit_except valid_referers "
+             "auth_request_set auth_jwt auth_jwt_key_file "
+             "auth_jwt_key_request auth_jwt_leeway auth_delay limit_except valid_referers "
              "secure_link secure_link_md5 secure_link_secret geoip_country geoip_city", _ACCESS,
              block=None),
         rows(_NO, "0+", "limit_req limit_conn limit_rate limit_rate_after",
@@ -70,12 +109,15 @@ def _common() -> Rows:
         rows(_IDLE, "0+", "rewrite_log uninitialized_variable_warn", "nothing is rewritten"),
         rows(_NO, "0+", "set_real_ip_from real_ip_header real_ip_recursive",
              f"{_LATER}: the client's address would be wrong"),
+        rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
         rows(_NO, "0+", "add_header add_trailer proxy_hide_header proxy_cookie_domain "
              "proxy_cookie_path proxy_cookie_flags proxy_set_body proxy_method proxy_bind "
              "proxy_pass_request_headers proxy_pass_request_body proxy_store proxy_limit_rate "
              "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
              "disable_symlinks ssi charset override_charset addition_types max_ranges "
-             "early_hints add_header_inherit",
+             "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
+             "userid_expires userid_flags userid_mark userid_name userid_p3p userid_path "
+             "userid_service",
              f"{_LATER}: answers or requests would differ"),
         rows(_IDLE, "0+", "expires etag if_modified_since chunked_transfer_encoding source_charset "
              "charset_map charset_types", "files carry ETag and Last-Modified, and no Expires"),
@@ -116,11 +158,18 @@ def _common() -> Rows:
         rows(_IDLE, "0+", "resolver resolver_timeout", "addresses are written as such"),
         rows(_IDLE, "0+", "autoindex_exact_size autoindex_format autoindex_localtime",
              "directories are not listed"),
-        rows(_IDLE, "0+", "fastcgi_param fastcgi_index fastcgi_split_path_info fastcgi_buffers "
-             "fastcgi_buffer_size fastcgi_read_timeout fastcgi_connect_timeout "
-             "fastcgi_send_timeout fastcgi_busy_buffers_size fastcgi_temp_file_write_size "
-             "fastcgi_intercept_errors fastcgi_temp_path uwsgi_param uwsgi_temp_path scgi_param "
-             "scgi_temp_path grpc_set_header", "only HTTP upstreams are spoken to"),
+        rows(_IDLE, "0+", _families(), "only HTTP upstreams are spoken to"),
+        rows(_IDLE, "0+", "ancient_browser ancient_browser_value modern_browser "
+             "modern_browser_value referer_hash_bucket_size referer_hash_max_size status_zone "
+             "status_format session_log f4f_buffer_size hls_buffers hls_forward_args hls_fragment "
+             "hls_mp4_buffer_size hls_mp4_max_buffer_size mp4_buffer_size mp4_limit_rate "
+             "mp4_limit_rate_after mp4_max_buffer_size image_filter_buffer image_filter_interlace "
+             "image_filter_jpeg_quality image_filter_sharpen image_filter_transparency "
+             "image_filter_webp_quality ssi_last_modified ssi_min_file_chunk ssi_silent_errors "
+             "ssi_types ssi_value_length sub_filter_last_modified xml_entities xslt_last_modified "
+             "xslt_param xslt_string_param xslt_types min_delete_depth create_full_put_path "
+             "dav_access slice spdy_chunk_size http2_push http2_push_preload http2_chunk_size "
+             "proxy_cache_purge proxy_store_access", "used by nothing that is honoured"),
     ]  # fmt: skip
 
 
@@ -136,8 +185,10 @@ def _tls() -> Rows:
              "ssl_verify_depth ssl_ocsp_cache ssl_ocsp_responder",
              "nothing is encrypted; `listen … ssl` is refused"),
         rows(_NO, "1", "http2 http3", f"{_LATER}: HTTP/1.1 is spoken"),
-        rows(_IDLE, "0+", "http2_max_concurrent_streams http2_chunk_size http2_body_preread_size "
-             "http2_recv_buffer_size http3_hq quic_retry quic_gso", "HTTP/1.1 is spoken"),
+        rows(_IDLE, "0+", "http2_max_concurrent_streams http2_body_preread_size "
+             "http2_recv_buffer_size http2_idle_timeout http2_max_concurrent_pushes "
+             "http2_max_field_size http2_max_header_size http2_max_requests http2_recv_timeout "
+             "spdy_headers_comp http3_hq quic_retry quic_gso", "HTTP/1.1 is spoken"),
         rows(_IDLE, "0+", "client_header_buffer_size connection_pool_size request_pool_size "
              "merge_slashes max_headers", _TUNING),
         rows(_YES, "2", "large_client_header_buffers"),
@@ -150,13 +201,18 @@ def _http() -> Rows:
         rows(_YES, "0", "server", block=True),
         rows(_YES, "1", "upstream", block=True),
         rows(_IDLE, "2+", "log_format", "the access log is written in nginx's combined form"),
-        rows(_IDLE, "0+", "limit_req_zone limit_conn_zone proxy_cache_path",
+        rows(_IDLE, "0+", "limit_req_zone limit_conn_zone limit_zone proxy_cache_path "
+             "fastcgi_cache_path scgi_cache_path uwsgi_cache_path session_log_format "
+             "session_log_zone",
              "used by nothing that is honoured"),
         rows(_IDLE, "0+", "server_names_hash_max_size server_names_hash_bucket_size "
              "variables_hash_max_size variables_hash_bucket_size map_hash_max_size "
              "map_hash_bucket_size", _TUNING),
         rows(_NO, "0+", "map geo split_clients geoip2 perl_modules perl_require perl_set js_import "
-             "js_set lua_package_path init_by_lua_block", f"{_LATER}: its variables would be empty",
+             "js_set js_include "
+             "js_path keyval keyval_zone auth_jwt_claim_set auth_jwt_header_set geoip_org "
+             "geoip_proxy geoip_proxy_recursive match lua_package_path init_by_lua_block",
+             f"{_LATER}: its variables would be empty",
              block=None),
     ]  # fmt: skip
 
@@ -171,6 +227,7 @@ def _returns() -> Rows:
 def _server() -> Rows:
     return [
         rows(_YES, "1+", "listen server_name"),
+        rows(_NO, "0+", "stub_status", f"{_LATER}: it would answer with files"),
         rows(_YES, "1-2", "location", block=True),
     ]
 
@@ -183,7 +240,8 @@ def _location() -> Rows:
         rows(_NO, "0+", "location", "nested locations are not supported yet", block=None),
         rows(_NO, "0+", "fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass stub_status "
              "empty_gif flv mp4 perl js_content content_by_lua_block content_by_lua_file "
-             "random_index dav_methods api hls f4f status upstream_conf health_check",
+             "random_index image_filter xslt_stylesheet api hls f4f status upstream_conf "
+             "health_check",
              f"{_LATER}: this location would answer with files", block=None),
     ]  # fmt: skip
 
@@ -197,7 +255,7 @@ def _upstream() -> Rows:
         rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
         rows(_IDLE, "0+", "least_conn random least_time", "peers are taken in weighted turn"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
-        rows(_NO, "0+", "ip_hash hash sticky ntlm",
+        rows(_NO, "0+", "ip_hash hash sticky sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),
         rows(_NO, "0+", "health_check queue state match balancer_by_lua_block check",
              f"{_LATER}: peers are judged by the requests that they get",

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from trimaran.stack.errors import Place, Problem, StackError
+from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.model import PassAuthentication, Proxy, Stack
 from trimaran.stack.nginx import read_nginx
@@ -43,8 +43,7 @@ class _Reader:
                 self._take(finding)
             stack = self._load_files(stack)
         if self.problems or stack is None:
-            ordered = sorted(self.problems, key=lambda problem: _order(problem.place))
-            raise StackError(list(dict.fromkeys(ordered)), self.notes)
+            raise StackError(in_order(self.problems), self.notes)
         return stack, self.notes
 
     def _validate(self) -> tuple[Stack | None, set[Path]]:
@@ -167,7 +166,3 @@ def _cannot_read(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"cannot read '{error.filename}': {error.strerror}"
     return f"cannot read it: {error}"
-
-
-def _order(place: Place) -> tuple[str, int, int]:
-    return (place.file, place.line, place.column)
