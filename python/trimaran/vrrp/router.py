@@ -82,14 +82,14 @@ class Router:
     def __init__(self, settings: RouterSettings) -> None:
         self.settings = settings
         self.state = State.STOPPED
-        self.master: Master | None = None
+        self.source: IPv4Address | None = None  # where we advertise from
+        self.master: Master | None = None  # whom we heard last; None while we are it
         self.counters: Counter[str] = Counter()
         self.last_transition: tuple[State, State, str, float] | None = None
         self.interval_s = max(1, round(settings.advert_interval_s))
         self.skew_s = (256 - settings.priority) / 256
         self.master_down_s = LOST_ADVERTS * self.interval_s + self.skew_s
         self.lease_s = math.ceil(self.master_down_s) + 1
-        self._source: IPv4Address | None = None
         self._faults: dict[str, str] = {"interface": "nothing known of the interface yet"}
         self._effects: list[Effect] = []
         self._timer: float | None = None  # master down, next advert, or end of resignation
@@ -120,7 +120,7 @@ class Router:
     def receive(self, advert: Advert, source: IPv4Address, now: float) -> None:
         """An advert that passed every check of `packet.decode`."""
         self._wake(now)
-        if source == self._source:
+        if source == self.source:
             self.reject(Rejection.OWN_SOURCE, source, now)
             return
         self._compare_addresses(advert, source)
@@ -164,7 +164,7 @@ class Router:
 
     def set_interface(self, source: IPv4Address | None, cause: str, now: float) -> None:
         """`source`: the address to advertise from; None: unusable, and `cause` says why."""
-        self._source = source
+        self.source = source
         self._set_fault("interface", None if source else cause, now)
 
     def set_tier(self, tier: str, well: bool, cause: str, now: float) -> None:
@@ -201,7 +201,7 @@ class Router:
     def _rank(self, priority: int, source: IPv4Address, now: float) -> On:
         ours = self.settings.priority
         if self.state is State.MASTER:
-            tie = priority == ours and self._source is not None and source > self._source
+            tie = priority == ours and self.source is not None and source > self.source
             return On.STRONGER if priority > ours or tie else On.WEAKER
         if priority >= ours:
             self._preempt_at = None
