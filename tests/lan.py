@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trimaran.node.channel import CHANNEL_VARIABLE, Channel, ChannelClosedError
@@ -105,7 +106,8 @@ class Capture:
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """The calling thread is in the namespace within the block; sockets made there stay there."""
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+    here, wanted = Path("/proc/thread-self/ns/net"), Path("/run/netns") / namespace
+    with here.open() as home, wanted.open() as there:
         assert _libc.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         try:
             yield
