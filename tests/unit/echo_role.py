@@ -6,6 +6,7 @@ import select
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from trimaran.node.channel import Channel, ChannelClosedError
@@ -22,7 +23,7 @@ class Echo:
         ]
 
     def note(self, word: str) -> None:
-        with open(self.settings["diary"], "a") as diary:
+        with Path(self.settings["diary"]).open("a") as diary:
             diary.write(f"{word} {self.settings['name']}\n")
 
     def run(self) -> None:

@@ -104,7 +104,12 @@ def console() -> Any:
 
 
 def _print(log: Any, event: Event) -> None:
-    values: dict[str, Any] = {"time": event.time, "node": event.node, "role": event.role, "name": event.name}
+    values: dict[str, Any] = {
+        "time": event.time,
+        "node": event.node,
+        "role": event.role,
+        "name": event.name,
+    }
     values |= {"cause": event.cause} if event.cause else {}
     values |= {"data": event.data} if event.data and not sys.stderr.isatty() else {}
     say = log.warning if event.name in _WARNINGS else log.info

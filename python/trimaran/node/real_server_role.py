@@ -24,8 +24,8 @@ from trimaran.node.plain import from_plain
 from trimaran.node.settings import RealServerRoleSettings
 from trimaran.system import sysctl
 from trimaran.system.errors import CannotRunError
-from trimaran.system.files import sync_directory, write_atomic
 from trimaran.system.netlink import Netlink
+from trimaran.system.state_file import remove, write_atomic
 
 INTERFACE = "lo"
 HIDING = {
@@ -79,9 +79,7 @@ def drop(state_file: Path) -> None:
         for name, value in found.parameters.items():
             if sysctl.read(name) == HIDING.get(name):
                 sysctl.write(name, value)
-    state_file.unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        sync_directory(state_file.parent)
+    remove(state_file)
 
 
 def remembered(state_file: Path) -> Found | None:
