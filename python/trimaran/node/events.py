@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -67,6 +68,12 @@ class Events:
         self._wake()
         return event
 
+    def pass_on(self, role: str, line: str) -> None:
+        """Print what a role wrote itself: a traceback, for example. It is no event."""
+        if self._log is not None and line:
+            with suppress(OSError):
+                self._log.info(line, node=self._node, role=role)
+
     def since(self, seq: int) -> list[Event]:
         """Every kept event later than `seq`, oldest first."""
         return [event for event in self._ring if event.seq > seq]
@@ -113,10 +120,8 @@ def _print(log: Any, event: Event) -> None:
     values |= {"cause": event.cause} if event.cause else {}
     values |= {"data": event.data} if event.data and not sys.stderr.isatty() else {}
     say = log.warning if event.name in _WARNINGS else log.info
-    try:
+    with suppress(OSError):  # nobody reads stderr any more: the ring still has it
         say(event.message, **values)
-    except OSError:
-        return  # nobody reads stderr any more: the ring still has it
 
 
 _WARNINGS = {"preflight.warning", "role.exited", "director.real_server_down", "proxy.peer_down"}

@@ -197,8 +197,7 @@ class Keeper:
         self._on_message(self.spec.name, message)
 
     def _said(self, line: str) -> None:
-        if line:
-            self._report("role.said", line, "it wrote this")
+        self._events.pass_on(self.spec.name, line)
 
     def _why(self, status: int) -> str:
         """Its last words, or how it ended."""
