@@ -34,6 +34,15 @@ class Link:
     carrier: bool
 
 
+@dataclass(frozen=True)
+class Holding:
+    """An IPv4 address on an interface of this namespace; `permanent`: without a lifetime."""
+
+    interface: str
+    address: IPv4Interface
+    permanent: bool
+
+
 class Netlink:
     """One netlink socket in the namespace of the calling thread."""
 
@@ -80,6 +89,15 @@ class Netlink:
         """The names of this namespace's interfaces that carry `address`."""
         rows = self._route.get_addr(family=socket.AF_INET)
         return [self._name(row["index"]) for row in rows if _interface(row).ip == address]
+
+    def holdings(self, address: IPv4Address) -> list[Holding]:
+        """Who in this namespace carries `address`, and whether for good."""
+        rows = self._route.get_addr(family=socket.AF_INET)
+        return [
+            Holding(self._name(row["index"]), _interface(row), _permanent(row))
+            for row in rows
+            if _interface(row).ip == address
+        ]
 
     def set_address(
         self,
@@ -204,3 +222,8 @@ def _interface(row: object) -> IPv4Interface:
     get = row.get_attr  # type: ignore[attr-defined]
     prefix: int = row["prefixlen"]  # type: ignore[index]
     return IPv4Interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")
+
+
+def _permanent(row: object) -> bool:
+    valid: int = row.get_attr("IFA_CACHEINFO")["ifa_valid"]  # type: ignore[attr-defined]
+    return valid == _FOREVER
