@@ -1,6 +1,7 @@
 """`trimaran run`: files to a plan, and the plan to a daemon."""
 
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ class Classic:
 
 def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Path | None) -> None:
     """Run until told to stop. Raises StackError, CannotRunError."""
-    from trimaran.node import daemon, roles
+    if sys.platform != "linux":
+        raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
+    from trimaran.node import daemon, preflight, roles
     from trimaran.node.plan import plan
 
     wanted, name, file = _load(stack, classic, node)
@@ -39,7 +42,11 @@ def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Pa
         raise CannotRunError(f"node {name} has no role in {file}", "give it one, or do not run it")
     directory.take()
     try:
-        daemon.run(directory, roles.specs(node_plan))
+        findings = preflight.judge(node_plan, preflight.look(node_plan))
+        for finding in findings:
+            if finding.refuses:
+                raise CannotRunError(finding.message, finding.mend)
+        daemon.run(directory, roles.specs(node_plan, directory.lock), findings)
     finally:
         directory.leave()
 
