@@ -66,8 +66,11 @@ def refuse(message: str, help_: str = "") -> NoReturn:
 class Walk:
     """Collects the notes and the problems of one reading."""
 
-    def __init__(self, directives: Table, notes: Iterable[Note] = ()) -> None:
+    def __init__(
+        self, directives: Table, notes: Iterable[Note] = (), misplaced: Status = "unknown"
+    ) -> None:
         self._table = directives
+        self._misplaced: Status = misplaced  # what becomes of a known word in a wrong context
         self._notes: dict[int, Note] = {}
         self._others: list[Note] = list(notes)
         self._kept: list[Statement] = []  # keeps the ids above from being used again
@@ -98,6 +101,9 @@ class Walk:
         match = nearest(statement.name, self._table[context])
         if homes:
             message = f"does not belong here; it belongs into {', '.join(homes[:3])}"
+            if self._misplaced == "refused":
+                self.refuse(statement, message)
+                return
         elif match:
             message = f"not known; did you mean '{match}'?"
         else:

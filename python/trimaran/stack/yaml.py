@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.model import PassAuthentication, Proxy, Stack
+from trimaran.stack.nginx import read_nginx
 from trimaran.stack.references import Finding, Path, find
 from trimaran.stack.report import Note
 from trimaran.stack.yaml_errors import problems_of
@@ -133,10 +134,19 @@ class _Reader:
     def _with_http(self, name: str, proxy: Proxy) -> Proxy:
         if proxy.nginx is None or proxy.listen is not None or proxy.upstream is not None:
             return proxy
-        where = ("proxies", name, "nginx")
-        message = "an nginx.conf cannot be read yet"
-        self.problems.append(Problem(self.tree.place(where), message))
-        return proxy
+        path = self._path(proxy.nginx)
+        try:
+            http, notes = read_nginx(self.files.read(path), path, self.files)
+        except OSError as error:
+            place = self.tree.place(("proxies", name, "nginx"))
+            self.problems.append(Problem(place, _cannot_read(error)))
+            return proxy
+        except StackError as error:
+            self.problems += error.problems
+            self.notes += error.notes
+            return proxy
+        self.notes += notes
+        return proxy.model_copy(update={"nginx": path, "http": http})
 
 
 def _prune(data: Any, detail: Any) -> Path:
