@@ -67,7 +67,9 @@ def _walk(chains: dict[str, Chain], chain: Chain, packet: Packet, depth: int) ->
         verdict = rule.verdict
         if verdict in ("jump", "goto"):
             target = chains.get(rule.target)
-            if target is None or depth >= _DEPTH:
+            if target is None:
+                continue  # an extension of iptables, like LOG: it goes on
+            if depth >= _DEPTH:
                 return "accept"
             inner = _walk(chains, target, packet, depth + 1)
             ends = inner or ("return" if verdict == "goto" else "")
@@ -222,7 +224,8 @@ def from_iptables(listing: str) -> dict[str, Chain]:
             key = f"chain {name} of iptables"
             chains[key] = Chain(key, name == "INPUT", policy)
         elif table == "filter" and words[:1] == ["-A"]:
-            chains[f"chain {words[1]} of iptables"].rules.append(_iptables_rule(words[2:]))
+            key = f"chain {words[1]} of iptables"
+            chains.setdefault(key, Chain(key)).rules.append(_iptables_rule(words[2:]))
     return chains
 
 
@@ -247,8 +250,7 @@ def _iptables_rule(words: list[str]) -> Rule:
             verdict = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return"}
             if value in verdict:
                 return Rule(tuple(conditions), verdict[value])
-            extension = value.isupper() and word == "-j"  # LOG, MARK: they go on
-            jump = "" if extension else {"-j": "jump", "-g": "goto"}[word]
+            jump = {"-j": "jump", "-g": "goto"}[word]
             return Rule(tuple(conditions), jump, f"chain {value} of iptables")
         elif word.startswith("-"):
             name = _IPTABLES_FIELDS.get(word, "" if word == "-m" else "unknown")
