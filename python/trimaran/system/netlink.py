@@ -90,7 +90,7 @@ class Netlink:
         unless it is renewed in time (a dead daemon's address must not stay behind)."""
         link = self._required(name)
         valid = 0xFFFFFFFF if lifetime_s is None else lifetime_s
-        with _explained(f"add {address} to {name}"):
+        with explained(f"add {address} to {name}"):
             self._route.addr(
                 "replace",
                 index=link.index,
@@ -132,7 +132,7 @@ class Netlink:
 
 
 @contextmanager
-def _explained(action: str) -> Iterator[None]:
+def explained(action: str) -> Iterator[None]:
     """Turns pyroute2's error into ours, with what was being done."""
     try:
         yield
