@@ -239,6 +239,11 @@ class Lab:
         except control.ControlError as error:
             raise LabError(f"{name}: {error}") from error
 
+    def stopped_roles(self, name: str) -> list[str]:
+        """The roles of a running node that somebody has stopped."""
+        roles = (self.status(name).daemon or {"roles": {}})["roles"]
+        return [role for role, each in roles.items() if each["state"] == "stopped"]
+
     # -- misfortune
 
     def kill(self, name: str) -> None:
@@ -279,6 +284,10 @@ class Lab:
                 return "cut"
             return "up" if wiring.master_of(machine.port) == BRIDGE else "silent"
 
+    def has_power(self, name: str) -> bool:
+        """False between `kill` and `start`."""
+        return not self._off(name).exists()
+
     def status(self, name: str) -> NodeStatus:
         """One node."""
         machine = self._node(name)
@@ -289,7 +298,7 @@ class Lab:
         return NodeStatus(
             machine=machine,
             link=self.link(name),
-            power=not self._off(name).exists(),
+            power=self.has_power(name),
             running=self.daemon(name) is not None,
             daemon=daemon,
         )
@@ -334,7 +343,8 @@ class Lab:
         self._off(machine.name).unlink(missing_ok=True)
 
     def _remember(self, owner: int | None, *, ready: bool) -> None:
-        record = {"topology": to_plain(self.topology), "owner": owner, "ready": ready}
+        mark = None if owner is None else [owner, _started(owner)]
+        record = {"topology": to_plain(self.topology), "owner": mark, "ready": ready}
         place = self.run / "lab.json"
         fresh = place.with_suffix(".new")
         fresh.write_text(json.dumps(record))
@@ -364,7 +374,15 @@ def _record(lab: str) -> dict[str, Any] | None:
 
 def _is_alive(record: Mapping[str, Any]) -> bool:
     """A lab without an owner lives until `down`; one with an owner dies with it."""
-    owner = record["owner"]
-    if owner is None:
+    if record["owner"] is None:
         return bool(record["ready"])
-    return owner != os.getpid() and Path(f"/proc/{owner}").exists()
+    owner, started = record["owner"]
+    return bool(owner != os.getpid() and _started(owner) == started)
+
+
+def _started(process: int) -> str:
+    """When the process started, in the kernel's ticks: tells it from a later one with its number.
+    '' when there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
