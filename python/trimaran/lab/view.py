@@ -94,10 +94,10 @@ class View:
         """The real servers in a director's table."""
         return _listed(self.service(director))
 
-    def routes_to_vip(self, node: str) -> list[str]:
-        """The interfaces that the node's own routes to exactly the VIP lead to."""
-        with namespaces.entered(self.lab.machine(node).namespace):
-            return wiring.routes_to(str(self.cast.vip))
+    def has_host_route(self, node: str) -> bool:
+        """Whether the node's route table sends exactly the VIP to lo."""
+        with namespaces.entered(self.lab.machine(node).namespace), Netlink() as netlink:
+            return netlink.has_host_route("lo", self.cast.vip)
 
     def addresses(self, node: str, interface: str) -> list[str]:
         """An interface's addresses, as text."""

@@ -1,6 +1,11 @@
 """Errors in what the user wrote: where, what is wrong, and how to mend it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trimaran.stack.report import Note
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,10 @@ class Problem:
 
 
 class StackError(Exception):
-    """A configuration that cannot be used. Carries every problem found, not only the first."""
+    """A configuration that cannot be used. Carries every problem found, not only the first, and
+    the notes that its reader had made until then."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], notes: Sequence["Note"] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.notes = list(notes)

@@ -13,6 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
+_MAIN_TABLE = 254
 
 
 class NetworkError(OSError):
@@ -85,11 +86,14 @@ class Netlink:
         *,
         lifetime_s: int | None = None,
         scope: str = "global",
+        label: str | None = None,
     ) -> None:
         """Add the address, or renew it: idempotent. With `lifetime_s` the kernel itself removes it
-        unless it is renewed in time (a dead daemon's address must not stay behind)."""
+        unless it is renewed in time (a dead daemon's address must not stay behind). `label` is the
+        name that old tools show ('lo:0')."""
         link = self._required(name)
         valid = 0xFFFFFFFF if lifetime_s is None else lifetime_s
+        more = {} if label is None else {"label": label}
         with explained(f"add {address} to {name}"):
             self._route.addr(
                 "replace",
@@ -99,6 +103,7 @@ class Netlink:
                 scope=scope,
                 preferred_lft=valid,
                 valid_lft=valid,
+                **more,
             )
 
     def remove_address(self, name: str, address: IPv4Interface) -> bool:
@@ -118,6 +123,41 @@ class Netlink:
                 return False
             raise NetworkError(
                 error.code, f"cannot remove {address} from {name}: {error}"
+            ) from error
+        return True
+
+    def has_host_route(self, name: str, address: IPv4Address) -> bool:
+        """True when the main table sends `address`/32 to the interface."""
+        link = self.link(name)
+        if link is None:
+            return False
+        rows = self._route.get_routes(
+            family=socket.AF_INET, table=_MAIN_TABLE, dst=str(address), oif=link.index
+        )
+        return any(row["dst_len"] == 32 for row in rows)
+
+    def set_host_route(self, name: str, address: IPv4Address) -> None:
+        """Send `address`/32 to the interface: idempotent."""
+        link = self._required(name)
+        with explained(f"route {address} to {name}"):
+            self._route.route(
+                "replace", dst=f"{address}/32", oif=link.index, scope="link", table=_MAIN_TABLE
+            )
+
+    def remove_host_route(self, name: str, address: IPv4Address) -> bool:
+        """Remove that route; False when it was not there."""
+        link = self.link(name)
+        if link is None:
+            return False
+        try:
+            self._route.route(
+                "del", dst=f"{address}/32", oif=link.index, scope="link", table=_MAIN_TABLE
+            )
+        except NetlinkError as error:
+            if error.code == errno.ESRCH:
+                return False
+            raise NetworkError(
+                error.code, f"cannot remove the route of {address} to {name}: {error}"
             ) from error
         return True
 

@@ -4,7 +4,6 @@ Every call works in the namespace of the calling thread (see namespaces.entered)
 """
 
 import errno
-import socket
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from trimaran.system.netlink import explained
-
-RT_TABLE_MAIN = 254
 
 
 def make_switch(bridge: str) -> None:
@@ -94,17 +91,6 @@ def neighbour_mac(address: str) -> str | None:
             if mac is not None:
                 return str(mac)
     return None
-
-
-def routes_to(address: str) -> list[str]:
-    """The interfaces that routes to exactly this one address (not the kernel's own `local`
-    entries) lead to."""
-    with IPRoute() as route:
-        return [
-            str(route.get_links(row.get_attr("RTA_OIF"))[0].get_attr("IFLA_IFNAME"))
-            for row in route.get_routes(family=socket.AF_INET, table=RT_TABLE_MAIN)
-            if (row.get_attr("RTA_DST"), row["dst_len"]) == (address, 32)
-        ]
 
 
 def without_ipv6() -> None:
