@@ -1,4 +1,4 @@
-"""`trimaran lab`: its verbs and their arguments. What they do is in lab_verbs, imported when used."""
+"""`trimaran lab`: its verbs and their arguments. What they do lies in lab_verbs."""
 
 from pathlib import Path
 from typing import Annotated, Optional

@@ -178,15 +178,15 @@ def cut_silently(stage: Stage) -> None:
 
 
 STEPS: list[tuple[str, Callable[[Stage], None]]] = [
-    ("Each proxy alternates between the web servers", alternate),
-    ("The VIP is on the master, pages load through it", through_the_vip),
-    ("Master stopped: the backup takes over, and gives back", stop_the_master),
-    ("The director lists the VIP and both real servers", table_of_the_director),
-    ("Proxy stopped: out of the table; started: listed", stop_a_proxy),
-    ("Real servers carry the VIP, hidden from ARP", look_at_the_real_servers),
+    ("Each proxy alternates between the pages", alternate),
+    ("The VIP is on the master and serves pages", through_the_vip),
+    ("Master stopped: backup takes over; and back", stop_the_master),
+    ("The table lists the VIP and real servers", table_of_the_director),
+    ("Proxy stopped: removed; started: listed", stop_a_proxy),
+    ("Real servers hold the VIP, hidden from ARP", look_at_the_real_servers),
     ("Power loss of the master", lose_power),
-    ("The master's link is cut, and healed", cut_the_link),
-    ("The master's link drops frames silently, and is healed", cut_silently),
+    ("Link of the master cut, and healed", cut_the_link),
+    ("Link of the master silent, and healed", cut_silently),
 ]
 
 

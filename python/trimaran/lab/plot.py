@@ -113,7 +113,7 @@ def _axis(plot: Plot, bottom: float) -> Iterator[str]:
     tick = next((each for each in TICK_S if length / each <= 14), TICK_S[-1])
     for number in range(int(length / tick) + 1):
         x = plot.x(plot.start_s + number * tick)
-        yield f'<text x="{x:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{number * tick} s</text>'
+        yield _text(x, bottom + 16, f"{number * tick} s", "middle")
     yield (
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + TRAFFIC}" y2="{TOP + TRAFFIC}" '
         'stroke="var(--line)"/>'
@@ -124,8 +124,8 @@ def _traffic(plot: Plot) -> Iterator[str]:
     counts = buckets(plot.requests, plot.start_s, plot.end_s)
     most = max((ok + failed for ok, failed in counts), default=0) or 1
     width = plot.x(plot.start_s + BUCKET_S) - plot.x(plot.start_s)
-    yield f'<text x="{LEFT - 10}" y="{TOP + 10}" text-anchor="end">{most / BUCKET_S:.0f} req/s</text>'
-    yield f'<text x="{LEFT - 10}" y="{TOP + TRAFFIC}" text-anchor="end">0</text>'
+    yield _text(LEFT - 10, TOP + 10, f"{most / BUCKET_S:.0f} req/s", "end")
+    yield _text(LEFT - 10, TOP + TRAFFIC, "0", "end")
     for number, (ok, failed) in enumerate(counts):
         x, base = plot.x(plot.start_s + number * BUCKET_S), float(TOP + TRAFFIC)
         for count, colour in ((ok, "good"), (failed, "bad")):
@@ -133,7 +133,7 @@ def _traffic(plot: Plot) -> Iterator[str]:
             base -= height
             if count:
                 yield (
-                    f'<rect x="{x:.2f}" y="{base:.2f}" width="{width * 0.86:.2f}" '
+                    f'<rect x="{x:.2f}" y="{base:.2f}" width="{width + 0.05:.2f}" '
                     f'height="{height:.2f}" fill="var(--{colour})"/>'
                 )
 
@@ -147,8 +147,7 @@ def _lane(
             f'width="{max(plot.x(end) - plot.x(start), 1):.1f}" fill="var(--{colour})"/>'
             for start, end in spans(plot.samples, holds)
         )
-        label = escape(name)
-        return f'<text x="{LEFT - 10}" y="{y + 11:.0f}" text-anchor="end">{label}</text>{bars}'
+        return _text(LEFT - 10, y + 11, name, "end") + bars
 
     return at
 
@@ -162,3 +161,7 @@ def _marks(plot: Plot, bottom: float) -> Iterator[str]:
             'stroke="var(--mark)" stroke-dasharray="2 3"/>'
             f'<path d="M{x - 4:.1f} {TOP - 8} h8 l-4 6 z" fill="var(--mark)"/></g>'
         )
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -66,9 +66,9 @@ def _lead(cast: Cast, outcome: Outcome) -> str:
 def _cards(cast: Cast, outcome: Outcome) -> list[str]:
     bound = cast.takeover_s * 1000 + NOISE_MS
     shown = [
-        ("graceful stop", outcome.failover["graceful_ms"], "without an answer, bound 100 ms"),
-        ("power loss", outcome.failover["kill_ms"], f"without an answer, bound {bound:,.0f} ms"),
-        ("link cut", outcome.failover["link_cut_ms"], f"without an answer, bound {bound:,.0f} ms"),
+        ("graceful stop", outcome.failover["graceful_ms"], "without an answer; bound 100"),
+        ("power loss", outcome.failover["kill_ms"], f"without an answer; bound {bound:,.0f}"),
+        ("link cut", outcome.failover["link_cut_ms"], f"without an answer; bound {bound:,.0f}"),
         ("proxy removed", outcome.health["removed_ms"], "from its death"),
         ("proxy listed again", outcome.health["relisted_ms"], "from its return"),
     ]

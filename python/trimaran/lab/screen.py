@@ -150,13 +150,11 @@ def _step_line(step: "Step") -> Text:
     if not step.end_s:
         return Text.assemble(("▶  ", "bold yellow"), (step.name, "bold"))
     glyph = ("✓  ", "bold green") if step.ok else ("✗  ", "bold red")
-    counts = f"{step.requests:5d} requests"
+    spent = f"{step.end_s - step.start_s:5.1f} s {step.requests:6d} requests"
+    line = Text.assemble(glyph, f"{step.name:<44}", (spent, "dim"), no_wrap=True)
     if step.failed:
-        counts += f", {step.failed} failed"
-    seconds = f"{step.end_s - step.start_s:5.1f} s"
-    return Text.assemble(
-        glyph, f"{step.name:<54}", (f"{seconds}", "dim"), (f" {counts}", "dim"), no_wrap=True
-    )
+        line.append(f" {step.failed} lost", style="yellow")
+    return line
 
 
 def _nodes(stage: "Stage") -> Table:
