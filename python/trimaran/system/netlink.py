@@ -11,6 +11,8 @@ from types import TracebackType
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+_FOREVER = 0xFFFFFFFF
+_SCOPES = {"global": 0, "link": 253, "host": 254}
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
 _MAIN_TABLE = 254
@@ -30,6 +32,15 @@ class Link:
     mtu: int
     up: bool
     carrier: bool
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An IPv4 address on an interface of this namespace; `permanent`: without a lifetime."""
+
+    interface: str
+    address: IPv4Interface
+    permanent: bool
 
 
 class Netlink:
@@ -79,6 +90,15 @@ class Netlink:
         rows = self._route.get_addr(family=socket.AF_INET)
         return [self._name(row["index"]) for row in rows if _interface(row).ip == address]
 
+    def holdings(self, address: IPv4Address) -> list[Holding]:
+        """Who in this namespace carries `address`, and whether for good."""
+        rows = self._route.get_addr(family=socket.AF_INET)
+        return [
+            Holding(self._name(row["index"]), _interface(row), _permanent(row))
+            for row in rows
+            if _interface(row).ip == address
+        ]
+
     def set_address(
         self,
         name: str,
@@ -92,15 +112,15 @@ class Netlink:
         unless it is renewed in time (a dead daemon's address must not stay behind). `label` is the
         name that old tools show ('lo:0')."""
         link = self._required(name)
-        valid = 0xFFFFFFFF if lifetime_s is None else lifetime_s
+        valid = _FOREVER if lifetime_s is None else lifetime_s
         more = {} if label is None else {"label": label}
-        with explained(f"add {address} to {name}"):
+        with _explained(f"add {address} to {name}"):
             self._route.addr(
                 "replace",
                 index=link.index,
                 address=str(address.ip),
                 prefixlen=address.network.prefixlen,
-                scope=scope,
+                scope=_SCOPES[scope],
                 preferred_lft=valid,
                 valid_lft=valid,
                 **more,
@@ -139,7 +159,7 @@ class Netlink:
     def set_host_route(self, name: str, address: IPv4Address) -> None:
         """Send `address`/32 to the interface: idempotent."""
         link = self._required(name)
-        with explained(f"route {address} to {name}"):
+        with _explained(f"route {address} to {name}"):
             self._route.route(
                 "replace", dst=f"{address}/32", oif=link.index, scope="link", table=_MAIN_TABLE
             )
@@ -172,7 +192,7 @@ class Netlink:
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
+def _explained(action: str) -> Iterator[None]:
     """Turns pyroute2's error into ours, with what was being done."""
     try:
         yield
@@ -198,3 +218,8 @@ def _interface(row: object) -> IPv4Interface:
     get = row.get_attr  # type: ignore[attr-defined]
     prefix: int = row["prefixlen"]  # type: ignore[index]
     return IPv4Interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")
+
+
+def _permanent(row: object) -> bool:
+    valid: int = row.get_attr("IFA_CACHEINFO")["ifa_valid"]  # type: ignore[attr-defined]
+    return valid == _FOREVER

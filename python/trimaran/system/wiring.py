@@ -4,19 +4,30 @@ Every call works in the namespace of the calling thread (see namespaces.entered)
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from trimaran.system.netlink import explained
+from trimaran.system.netlink import NetworkError
+
+
+@contextmanager
+def _explained(action: str) -> Iterator[None]:
+    """Turns pyroute2's error into ours, with what was being done."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise NetworkError(error.code, f"cannot {action}: {error}") from error
 
 
 def make_switch(bridge: str) -> None:
     """A bridge that forwards everything at once: no spanning tree, no learning delay, and no
     multicast snooping (without a querier it may withhold 224.0.0.18)."""
-    with IPRoute() as route, explained(f"make the bridge {bridge}"):
+    with IPRoute() as route, _explained(f"make the bridge {bridge}"):
         route.link(
             "add",
             ifname=bridge,
@@ -31,7 +42,7 @@ def make_switch(bridge: str) -> None:
 def plug_in(port: str, bridge: str, *, namespace: str, interface: str, mac: str) -> None:
     """Lay a cable: `port` on `bridge` here, `interface` in the other namespace. Both are left
     down."""
-    with IPRoute() as route, explained(f"lay a cable from {bridge} to {namespace}"):
+    with IPRoute() as route, _explained(f"lay a cable from {bridge} to {namespace}"):
         peer = {"ifname": interface, "address": mac, "net_ns_fd": namespace}
         route.link("add", ifname=port, kind="veth", peer=peer)
         attach(port, bridge)
@@ -40,14 +51,14 @@ def plug_in(port: str, bridge: str, *, namespace: str, interface: str, mac: str)
 def attach(port: str, bridge: str | None) -> None:
     """Make the port one of the bridge's, or (None) of nobody's: its frames are then dropped while
     both ends keep their carrier."""
-    with IPRoute() as route, explained(f"attach {port} to {bridge or 'nothing'}"):
+    with IPRoute() as route, _explained(f"attach {port} to {bridge or 'nothing'}"):
         master = route.link_lookup(ifname=bridge)[0] if bridge else 0
         route.link("set", index=route.link_lookup(ifname=port)[0], master=master)
 
 
 def master_of(port: str) -> str | None:
     """The bridge that the port belongs to."""
-    with IPRoute() as route, explained(f"look at {port}"):
+    with IPRoute() as route, _explained(f"look at {port}"):
         index = route.link_lookup(ifname=port)
         master = route.get_links(index[0])[0].get_attr("IFLA_MASTER") if index else None
         return str(route.get_links(master)[0].get_attr("IFLA_IFNAME")) if master else None
@@ -55,14 +66,14 @@ def master_of(port: str) -> str | None:
 
 def set_up(interface: str, up: bool) -> None:
     """Bring the interface up or down; the other end of a veth follows with its carrier."""
-    with IPRoute() as route, explained(f"bring {interface} {'up' if up else 'down'}"):
+    with IPRoute() as route, _explained(f"bring {interface} {'up' if up else 'down'}"):
         state = "up" if up else "down"
         route.link("set", index=route.link_lookup(ifname=interface)[0], state=state)
 
 
 def add_address(interface: str, address: IPv4Interface) -> None:
     """Give the interface an address for good."""
-    with IPRoute() as route, explained(f"add {address} to {interface}"):
+    with IPRoute() as route, _explained(f"add {address} to {interface}"):
         route.addr(
             "add",
             index=route.link_lookup(ifname=interface)[0],
