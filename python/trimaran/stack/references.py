@@ -4,6 +4,7 @@ Each rule is a small generator of findings; `find` runs them all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -288,6 +289,8 @@ def _idle_nodes(stack: Stack) -> Iterator[Finding]:
         busy |= {_split(word)[0] for word in proxy.upstream or {}}
     for service in stack.virtual_services.values():
         busy |= {_split(word)[0] for word in service.real_servers}
+        with suppress(ValueError):
+            busy |= set(directors(stack, service))
     for name, node in stack.nodes.items():
         if not busy & {name, str(node.address)}:
             message = f"node '{name}' has nothing to do in this stack"
