@@ -62,6 +62,7 @@ def server(supervisor: "Supervisor") -> ControlServer:
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # who calls is what the kernel says, no header
         timeout_graceful_shutdown=2,
         limit_concurrency=256,
     )

@@ -151,18 +151,15 @@ class Netlink:
         link = self.link(name)
         if link is None:
             return False
-        rows = self._route.get_routes(
-            family=socket.AF_INET, table=_MAIN_TABLE, dst=str(address), oif=link.index
-        )
-        return any(row["dst_len"] == 32 for row in rows)
+        # A dump, for pyroute2 turns get_routes(dst=…) into a lookup.
+        rows = self._route.get_routes(family=socket.AF_INET, table=_MAIN_TABLE, oif=link.index)
+        return any(row["dst_len"] == 32 and row.get_attr("RTA_DST") == str(address) for row in rows)
 
     def set_host_route(self, name: str, address: IPv4Address) -> None:
         """Send `address`/32 to the interface: idempotent."""
         link = self._required(name)
         with _explained(f"route {address} to {name}"):
-            self._route.route(
-                "replace", dst=f"{address}/32", oif=link.index, scope="link", table=_MAIN_TABLE
-            )
+            self._route.route("replace", **_host_route(link, address))
 
     def remove_host_route(self, name: str, address: IPv4Address) -> bool:
         """Remove that route; False when it was not there."""
@@ -170,9 +167,7 @@ class Netlink:
         if link is None:
             return False
         try:
-            self._route.route(
-                "del", dst=f"{address}/32", oif=link.index, scope="link", table=_MAIN_TABLE
-            )
+            self._route.route("del", **_host_route(link, address))
         except NetlinkError as error:
             if error.code == errno.ESRCH:
                 return False
@@ -198,6 +193,15 @@ def _explained(action: str) -> Iterator[None]:
         yield
     except NetlinkError as error:
         raise NetworkError(error.code, f"cannot {action}: {error}") from error
+
+
+def _host_route(link: Link, address: IPv4Address) -> dict[str, str | int]:
+    return {
+        "dst": f"{address}/32",
+        "oif": link.index,
+        "scope": _SCOPES["link"],
+        "table": _MAIN_TABLE,
+    }
 
 
 def _link(message: object) -> Link:
