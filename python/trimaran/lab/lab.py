@@ -101,15 +101,11 @@ class Lab:
             )
         clean(topology.lab)
         lab = cls(topology)
-        lab.run.mkdir(mode=0o755)
-        lab._remember(owner, ready=False)
-        namespaces.create(topology.switch)
-        with namespaces.entered(topology.switch):
-            wiring.without_ipv6()
-            wiring.make_switch(BRIDGE)
-        for machine in topology.machines:
-            lab._boot(machine)
-        lab._remember(owner, ready=True)
+        try:
+            lab._make(owner)
+        except BaseException:
+            lab.down()
+            raise
         return lab
 
     @classmethod
@@ -304,6 +300,17 @@ class Lab:
         )
 
     # -- within
+
+    def _make(self, owner: int | None) -> None:
+        self.run.mkdir(mode=0o755)
+        self._remember(owner, ready=False)
+        namespaces.create(self.topology.switch)
+        with namespaces.entered(self.topology.switch):
+            wiring.without_ipv6()
+            wiring.make_switch(BRIDGE)
+        for machine in self.topology.machines:
+            self._boot(machine)
+        self._remember(owner, ready=True)
 
     def _node(self, name: str) -> Machine:
         if name not in self.topology.nodes:

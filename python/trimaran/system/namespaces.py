@@ -104,10 +104,10 @@ def processes(name: str) -> list[int]:
 
 
 def end_processes(name: str, timeout_s: float = 10.0) -> None:
-    """Kill everybody in the namespace with -9, and return when nobody is left. Raises
-    NamespaceError when somebody is still there after `timeout_s`."""
+    """Kill everybody (but the caller) in the namespace with -9, and return when nobody is left.
+    Raises NamespaceError when somebody is still there after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
-    while alive := processes(name):
+    while alive := [process for process in processes(name) if process != os.getpid()]:
         for process in alive:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
