@@ -129,17 +129,9 @@ def _play(console: Console, lab: Lab, players: Cast) -> Stage:
     view = View(lab, players)
     stage = Stage(lab, players, view, screen)
     with screen:
-        try:
-            _start(lab)
-            screen.stage = stage
-            view.start()
-            scenario.play(stage)
-        finally:
-            view.stop()
-            for client in stage.clients:
-                client.stop()
-    for step in stage.outcome.steps:  # the last answers have come meanwhile
-        stage.count(step)
+        _start(lab)
+        screen.stage = stage
+        scenario.play(stage, scenario.STEPS)
     return stage
 
 

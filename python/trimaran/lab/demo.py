@@ -5,7 +5,7 @@ what ARP answers. Only the director's table (step 4) is what the product itself 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trimaran.lab.stage import Stage
 from trimaran.lab.traffic import Traffic
@@ -18,13 +18,22 @@ CHECK_S = 20.0  # the longest that health checks take to notice anything
 LAST_ANSWERS = 50
 
 
-def play(stage: Stage) -> None:
-    """Every step, in order. A failed one does not keep the next from being played."""
-    for name, action in STEPS:
-        with stage.playing(name):
-            if not all(step.ok for step in stage.outcome.steps[-2:-1]):
-                stage.restore()
-            action(stage)
+def play(stage: Stage, steps: Sequence[tuple[str, Callable[[Stage], None]]]) -> None:
+    """Play every step, in order, on a lab whose nodes are ready. A failed one does not keep the
+    next from being played."""
+    try:
+        stage.view.start()
+        for name, action in steps:
+            with stage.playing(name):
+                if not all(step.ok for step in stage.outcome.steps[-2:-1]):
+                    stage.restore()
+                action(stage)
+    finally:
+        stage.view.stop()
+        for client in stage.clients:
+            client.stop()
+    for step in stage.outcome.steps:  # the last answers have come meanwhile
+        stage.count(step)
 
 
 def alternate(stage: Stage) -> None:
@@ -91,7 +100,8 @@ def table_of_the_director(stage: Stage) -> None:
     )
     stage.figure(f"TCP  {cast.vip}:{cast.port} {cast.scheduler}")
     for name in cast.proxies:
-        rows = [each for each in service["real_servers"] if each["name"] == name]
+        address = str(stage.lab.machine(name).address.ip)
+        rows = [each for each in service["real_servers"] if each["address"] == address]
         stage.expect(len(rows) == 1 and rows[0]["listed"], f"{name} is not in the table")
         row = rows[0]
         stage.expect(row["forward"] == "Route", f"{name}: forward method {row['forward']}")
@@ -177,13 +187,16 @@ def cut_silently(stage: Stage) -> None:
     _expect_bound(stage, gap)
 
 
-STEPS: list[tuple[str, Callable[[Stage], None]]] = [
+PAGE_STEPS: list[tuple[str, Callable[[Stage], None]]] = [
     ("Each proxy alternates between the pages", alternate),
     ("The VIP is on the master and serves pages", through_the_vip),
     ("Master stopped: backup takes over; and back", stop_the_master),
     ("The table lists the VIP and real servers", table_of_the_director),
     ("Proxy stopped: removed; started: listed", stop_a_proxy),
     ("Real servers hold the VIP, hidden from ARP", look_at_the_real_servers),
+]
+STEPS = [
+    *PAGE_STEPS,
     ("Power loss of the master", lose_power),
     ("Link of the master cut, and healed", cut_the_link),
     ("Link of the master silent, and healed", cut_silently),

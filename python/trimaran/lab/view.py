@@ -92,7 +92,7 @@ class View:
 
     def listed(self, director: str) -> tuple[str, ...]:
         """The real servers in a director's table."""
-        return _listed(self.service(director))
+        return self._listed(self.service(director))
 
     def has_host_route(self, node: str) -> bool:
         """Whether the node's route table sends exactly the VIP to lo."""
@@ -120,12 +120,20 @@ class View:
                 states[name] = _vrrp_state(roles.get("vrrp", {}))
                 if name in holders or not listed:
                     services = (roles.get("director", {}).get("status") or {}).get("services", [])
-                    listed = _listed(services[0] if services else None)
+                    listed = self._listed(services[0] if services else None)
         return Sample(time.monotonic(), holders, states, listed)
 
     def _owner(self, mac: str) -> str:
         names = {machine.mac: machine.name for machine in self.lab.topology.machines}
         return names.get(mac, mac)
+
+    def _listed(self, service: dict[str, Any] | None) -> tuple[str, ...]:
+        """By address: in a classic file a real server has no other name."""
+        if service is None:
+            return ()
+        listed = {each["address"] for each in service["real_servers"] if each["listed"]}
+        nodes = self.lab.topology.nodes
+        return tuple(name for name in self.cast.proxies if str(nodes[name].address.ip) in listed)
 
     def _record(self) -> None:
         while not self._stop.wait(SAMPLE_S) and len(self.samples) < MAX_SAMPLES:
@@ -135,9 +143,3 @@ class View:
 def _vrrp_state(role: dict[str, Any]) -> str:
     routers = (role.get("status") or {}).get("routers", [])
     return routers[0]["state"] if routers else str(role.get("state", "")).upper()
-
-
-def _listed(service: dict[str, Any] | None) -> tuple[str, ...]:
-    if service is None:
-        return ()
-    return tuple(each["name"] for each in service["real_servers"] if each["listed"])
