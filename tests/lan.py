@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trimaran.node.channel import CHANNEL_VARIABLE, Channel, ChannelClosedError
@@ -105,7 +106,8 @@ class Capture:
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """The calling thread is in the namespace within the block; sockets made there stay there."""
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+    here, wanted = Path("/proc/thread-self/ns/net"), Path("/run/netns") / namespace
+    with here.open() as home, wanted.open() as there:
         assert _libc.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         try:
             yield
@@ -139,6 +141,10 @@ class Lan:
         self.plug_in(name)
         ip("-n", namespace, "address", "add", f"{address}/24", "dev", "ens33")
         return namespace
+
+    def namespace(self, name: str) -> str:
+        """Where that machine lives."""
+        return self._prefix + name
 
     def plug_in(self, name: str) -> None:
         """Lay the cable of a machine (which makes its ens33)."""
@@ -215,12 +221,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 class Role:
     """A role process as its supervisor sees it: settings in, messages out."""
 
-    def __init__(self, lan: Lan, machine: str, module: str, settings: object) -> None:
+    def __init__(
+        self, lan: Lan, machine: str, module: str, settings: object, *, under: tuple[str, ...] = ()
+    ) -> None:
+        """`under` is a command that runs it (setpriv, …)."""
         self.channel, theirs = Channel.pair()
         with theirs:
             environment = {**os.environ, CHANNEL_VARIABLE: str(theirs.fileno())}
             self.process = lan.run(
-                machine, sys.executable, "-m", module,
+                machine, *under, sys.executable, "-m", module,
                 pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.PIPE,
             )  # fmt: skip
         self.messages: list[dict[str, Any]] = []
@@ -253,6 +262,11 @@ class Role:
 
     def stop(self) -> None:
         self.channel.send({"kind": "stop"})
+
+    def ended(self, within_s: float = 10.0) -> tuple[int, str]:
+        """Its exit status and what it wrote to stderr."""
+        _, said = self.process.communicate(timeout=within_s)
+        return self.process.returncode, said.decode()
 
     def kill(self) -> None:
         kill(self.process)
