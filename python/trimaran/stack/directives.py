@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from trimaran.stack.blocks import Statement
-from trimaran.stack.errors import Place, Problem, StackError
+from trimaran.stack.errors import Place, Problem, StackError, in_order
 from trimaran.stack.nearest import nearest
 from trimaran.stack.report import Note, Status
 
@@ -66,8 +66,11 @@ def refuse(message: str, help_: str = "") -> NoReturn:
 class Walk:
     """Collects the notes and the problems of one reading."""
 
-    def __init__(self, directives: Table, notes: Iterable[Note] = ()) -> None:
+    def __init__(
+        self, directives: Table, notes: Iterable[Note] = (), misplaced: Status = "unknown"
+    ) -> None:
         self._table = directives
+        self._misplaced: Status = misplaced  # what becomes of a known word in a wrong context
         self._notes: dict[int, Note] = {}
         self._others: list[Note] = list(notes)
         self._kept: list[Statement] = []  # keeps the ids above from being used again
@@ -98,6 +101,9 @@ class Walk:
         match = nearest(statement.name, self._table[context])
         if homes:
             message = f"does not belong here; it belongs into {', '.join(homes[:3])}"
+            if self._misplaced == "refused":
+                self.refuse(statement, message)
+                return
         elif match:
             message = f"not known; did you mean '{match}'?"
         else:
@@ -130,10 +136,7 @@ class Walk:
     def finish(self) -> None:
         """Raises StackError if there was any problem."""
         if self.problems:
-            ordered = sorted(
-                dict.fromkeys(self.problems), key=lambda p: (p.place.file, p.place.line)
-            )
-            raise StackError(ordered, self.notes())
+            raise StackError(in_order(self.problems), self.notes())
 
 
 def _wrong_form(directive: Directive, statement: Statement) -> str:

@@ -1,6 +1,6 @@
 """Errors in what the user wrote: where, what is wrong, and how to mend it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" + (f" ({self.help})" if self.help else "")
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, by place."""
+    return sorted(
+        dict.fromkeys(problems),
+        key=lambda problem: (problem.place.file, problem.place.line, problem.place.column),
+    )
 
 
 class StackError(Exception):

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from trimaran.stack.errors import Place, Problem, StackError
+from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.model import PassAuthentication, Proxy, Stack
+from trimaran.stack.nginx import read_nginx
 from trimaran.stack.references import Finding, Path, find
 from trimaran.stack.report import Note
 from trimaran.stack.yaml_errors import problems_of
@@ -42,8 +43,7 @@ class _Reader:
                 self._take(finding)
             stack = self._load_files(stack)
         if self.problems or stack is None:
-            ordered = sorted(self.problems, key=lambda problem: _order(problem.place))
-            raise StackError(list(dict.fromkeys(ordered)), self.notes)
+            raise StackError(in_order(self.problems), self.notes)
         return stack, self.notes
 
     def _validate(self) -> tuple[Stack | None, set[Path]]:
@@ -133,10 +133,19 @@ class _Reader:
     def _with_http(self, name: str, proxy: Proxy) -> Proxy:
         if proxy.nginx is None or proxy.listen is not None or proxy.upstream is not None:
             return proxy
-        where = ("proxies", name, "nginx")
-        message = "an nginx.conf cannot be read yet"
-        self.problems.append(Problem(self.tree.place(where), message))
-        return proxy
+        path = self._path(proxy.nginx)
+        try:
+            http, notes = read_nginx(self.files.read(path), path, self.files)
+        except OSError as error:
+            place = self.tree.place(("proxies", name, "nginx"))
+            self.problems.append(Problem(place, _cannot_read(error)))
+            return proxy
+        except StackError as error:
+            self.problems += error.problems
+            self.notes += error.notes
+            return proxy
+        self.notes += notes
+        return proxy.model_copy(update={"nginx": path, "http": http})
 
 
 def _prune(data: Any, detail: Any) -> Path:
@@ -157,7 +166,3 @@ def _cannot_read(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"cannot read '{error.filename}': {error.strerror}"
     return f"cannot read it: {error}"
-
-
-def _order(place: Place) -> tuple[str, int, int]:
-    return (place.file, place.line, place.column)
