@@ -58,9 +58,22 @@ def run(
     run_dir: RunDirectoryOption = None,
 ) -> None:
     """Run this machine's part of a stack, or of classic files."""
+    if sys.platform != "linux":
+        raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
     from trimaran.cli.run import Classic, run_node
 
     run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of any kind.")],
+    node: Node = None,
+) -> None:
+    """What files mean, and what each node would do."""
+    from trimaran.cli.check import check as check_files
+
+    raise typer.Exit(check_files(files, node))
 
 
 @app.command()

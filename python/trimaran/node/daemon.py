@@ -9,18 +9,33 @@ from collections.abc import Sequence
 from trimaran.node.control import server
 from trimaran.node.events import Events
 from trimaran.node.keeper import RoleSpec
+from trimaran.node.preflight import Finding
 from trimaran.node.run_directory import RunDirectory
 from trimaran.node.supervisor import Supervisor
 
 
-def run(directory: RunDirectory, specs: Sequence[RoleSpec]) -> None:
-    """Run the node until it is told to stop. `directory` is taken already.
-    Raises CannotRunError when a role cannot even be tried; everything is undone then."""
-    asyncio.run(_run(directory, specs))
+def run(
+    directory: RunDirectory, specs: Sequence[RoleSpec], warnings: Sequence[Finding] = ()
+) -> None:
+    """Run the node until it is told to stop. `directory` is taken already; `warnings` are what
+    preflight found. Raises CannotRunError when a role cannot even be tried; everything is undone
+    then."""
+    asyncio.run(_run(directory, specs, warnings))
 
 
-async def _run(directory: RunDirectory, specs: Sequence[RoleSpec]) -> None:
+async def _run(
+    directory: RunDirectory, specs: Sequence[RoleSpec], warnings: Sequence[Finding]
+) -> None:
     events = Events(directory.node)
+    for finding in warnings:
+        events.add(
+            finding.role,
+            "preflight.warning",
+            subject=finding.role,
+            message=finding.message,
+            cause="found before the roles start",
+            data={"mend": finding.mend},
+        )
     supervisor = Supervisor(directory.node, specs, events)
     stopping = _stop_on_signals(supervisor)
     api = server(supervisor)

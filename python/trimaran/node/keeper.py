@@ -25,12 +25,14 @@ OpenListeners = Callable[[], list[socket.socket]]
 @dataclass(frozen=True)
 class RoleSpec:
     """What a role is made of: the module that its process runs, its settings as plain data, and
-    how its listening sockets are opened (raises CannotRunError)."""
+    how its listening sockets are opened (raises CannotRunError). `inherited` are descriptors that
+    its process holds, without using them, until it ends."""
 
     name: str
     module: str
     settings: Any = field(repr=False)  # may hold a secret
     listen: OpenListeners = list
+    inherited: tuple[int, ...] = ()
 
 
 class Keeper:
@@ -158,7 +160,12 @@ class Keeper:
     async def _run_once(self) -> tuple[int, bool]:
         """One process from birth to end: its exit status, and whether it was too slow."""
         process = await RoleProcess.spawn(
-            self.spec.module, self.spec.settings, self._listeners, self._heard, self._said
+            self.spec.module,
+            self.spec.settings,
+            self._heard,
+            self._said,
+            listeners=self._listeners,
+            inherited=self.spec.inherited,
         )
         self._process = process
         if self._stopping:  # stop came while the process was being made

@@ -48,9 +48,11 @@ class RoleProcess:
         cls,
         module: str,
         settings: Any,
-        listeners: Sequence[socket.socket],
         on_message: Callable[[Message], None],
         on_line: Callable[[str], None],
+        *,
+        listeners: Sequence[socket.socket] = (),
+        inherited: Sequence[int] = (),
     ) -> "RoleProcess":
         """Start `python -m MODULE` and configure it. A process group of its own, so that Ctrl-C in
         a terminal reaches the supervisor alone, which stops the roles in order."""
@@ -69,7 +71,7 @@ class RoleProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                pass_fds=[theirs.fileno(), *descriptors],
+                pass_fds=[theirs.fileno(), *descriptors, *inherited],
                 env=environment,
                 process_group=0,
                 limit=_LONGEST_LINE,

@@ -18,16 +18,21 @@ MODULES = {
 }
 
 
-def specs(plan: NodePlan, modules: Mapping[str, str] = MODULES) -> list[RoleSpec]:
-    """What each role of the plan is made of, in starting order. `modules` maps a role's kind to
-    the module that its process runs."""
-    return [_spec(name, settings, modules) for name, settings in plan.roles.items()]
+def specs(
+    plan: NodePlan, lock: int | None = None, modules: Mapping[str, str] = MODULES
+) -> list[RoleSpec]:
+    """What each role of the plan is made of, in starting order. Every role holds the descriptor
+    `lock` until it ends; `modules` maps a role's kind to the module that its process runs."""
+    inherited = () if lock is None else (lock,)
+    return [
+        _spec(name, settings, modules[name.partition(":")[0]], inherited)
+        for name, settings in plan.roles.items()
+    ]
 
 
-def _spec(name: str, settings: RoleSettings, modules: Mapping[str, str]) -> RoleSpec:
-    module = modules[name.partition(":")[0]]
+def _spec(name: str, settings: RoleSettings, module: str, inherited: tuple[int, ...]) -> RoleSpec:
     if not isinstance(settings, ProxySettings):
-        return RoleSpec(name, module, to_plain(settings))
+        return RoleSpec(name, module, to_plain(settings), inherited=inherited)
 
     def listen() -> list[socket.socket]:
         """All the sockets or none. Raises CannotRunError."""
@@ -42,4 +47,4 @@ def _spec(name: str, settings: RoleSettings, modules: Mapping[str, str]) -> Role
             raise
         return opened
 
-    return RoleSpec(name, module, to_plain(settings), listen)
+    return RoleSpec(name, module, to_plain(settings), listen, inherited)

@@ -4,14 +4,19 @@ import fcntl
 import grp
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from trimaran.system import clock
 from trimaran.system.errors import CannotRunError
 
 DEFAULT = Path("/run/trimaran")
 VARIABLE = "TRIMARAN_RUN_DIR"
 GROUP = "trimaran"
 _LONGEST_SOCKET_PATH = 107  # bytes; sockaddr_un has 108 with the final zero
+_ORPHANS_S = 15.0
+_HIGH = 512
 _BPFFS = Path("/sys/fs/bpf")
 
 
@@ -27,6 +32,13 @@ class RunDirectory:
         self.base = base.absolute()
         self.node = node
         self._lock: int | None = None
+
+    @property
+    def lock(self) -> int:
+        """The lock's descriptor. The roles inherit it, so that the node counts as running until
+        the last of them has ended, also when the daemon itself is killed."""
+        assert self._lock is not None, "take() first"
+        return self._lock
 
     @property
     def state(self) -> Path:
@@ -60,20 +72,36 @@ class RunDirectory:
                 f"cannot use the run directory {self.base}: {error.strerror}",
                 "run as root, or choose another with --run-dir",
             ) from error
+        lock = _high(lock)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(lock, 32).decode(errors="replace").strip()
-            os.close(lock)
-            raise CannotRunError(
-                f"a daemon for node {self.node} runs already"
-                + (f" (pid {holder})" if holder else "")
-                + f" with the run directory {self.base}",
-                "stop it first",
-            ) from None
+            self._wait_for_orphans(lock)
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         self._lock = lock
+
+    def _wait_for_orphans(self, lock: int) -> None:
+        """Wait until the roles of a killed daemon, which hold its lock, have ended."""
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        deadline = clock.now() + _ORPHANS_S
+        while not (holder.isdigit() and Path(f"/proc/{holder}").exists()):
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if clock.now() > deadline:
+                os.close(lock)
+                raise CannotRunError(
+                    f"the roles of a killed daemon for node {self.node} do not end",
+                    f"end them: fuser {self.state / 'lock'} shows them",
+                )
+            time.sleep(0.05)
+        os.close(lock)
+        raise CannotRunError(
+            f"a daemon for node {self.node} runs already (pid {holder}) with the run directory "
+            f"{self.base}",
+            "stop it first",
+        )
 
     def listen(self) -> socket.socket:
         """The control socket, mode 0660, of group `trimaran` where there is one. One that a
@@ -101,6 +129,13 @@ class RunDirectory:
         self.socket_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
+
+
+def _high(descriptor: int) -> int:
+    """The same file at a number out of the way of LISTEN_FDS, which start at 3."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    os.close(descriptor)
+    return moved
 
 
 def _group() -> int:
