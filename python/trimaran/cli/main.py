@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from trimaran import __version__
+from trimaran.cli import lab
 from trimaran.system.errors import CannotRunError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(lab.app, name="lab")
 
 FAILED, CANNOT_RUN = 1, 2
 
