@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import final
 
+__all__ = ["Datapath", "Engine", "check_snapshot"]
+
 @final
 class Datapath:
     """The director's eBPF maps and tc program, loaded and verified.
@@ -57,3 +59,27 @@ class Datapath:
         inactive)], live, ended). `age_s` looks from so many seconds in the future."""
     def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
         """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
+
+@final
+class Engine:
+    """The L7 engine, serving from construction on. `snapshot` is JSON from proxy.snapshot;
+    `listeners` are (address, port, descriptor) of listening sockets, which stay the caller's.
+    Raises ValueError for a snapshot that cannot be served, and says why."""
+
+    def __new__(
+        cls, snapshot: str, listeners: list[tuple[str, int, int]], workers: int
+    ) -> Engine: ...
+    def swap(self, snapshot: str) -> None:
+        """Serve by another snapshot from the next request on; closes nothing. ValueError as above,
+        the old one staying."""
+    def stop(self, graceful_timeout_s: float) -> None:
+        """Stop accepting, finish what runs, end. What is left after the timeout is cut off."""
+    def status(self) -> str:
+        """JSON in the shape of docs/decisions/0002."""
+    def events(self) -> list[str]:
+        """Peers that went down or came up since the last call, a JSON object each."""
+    def event_fd(self) -> int:
+        """Readable while there are events."""
+
+def check_snapshot(snapshot: str) -> None:
+    """Raises ValueError if an Engine would refuse it. Opens the files that it names."""
