@@ -15,6 +15,7 @@ _FOREVER = 0xFFFFFFFF
 _SCOPES = {"global": 0, "link": 253, "host": 254}
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
+_MAIN_TABLE = 254
 
 
 class NetworkError(OSError):
@@ -105,11 +106,14 @@ class Netlink:
         *,
         lifetime_s: int | None = None,
         scope: str = "global",
+        label: str | None = None,
     ) -> None:
         """Add the address, or renew it: idempotent. With `lifetime_s` the kernel itself removes it
-        unless it is renewed in time (a dead daemon's address must not stay behind)."""
+        unless it is renewed in time (a dead daemon's address must not stay behind). `label` is the
+        name that old tools show ('lo:0')."""
         link = self._required(name)
         valid = _FOREVER if lifetime_s is None else lifetime_s
+        more = {} if label is None else {"label": label}
         with _explained(f"add {address} to {name}"):
             self._route.addr(
                 "replace",
@@ -119,6 +123,7 @@ class Netlink:
                 scope=_SCOPES[scope],
                 preferred_lft=valid,
                 valid_lft=valid,
+                **more,
             )
 
     def remove_address(self, name: str, address: IPv4Interface) -> bool:
@@ -141,6 +146,36 @@ class Netlink:
             ) from error
         return True
 
+    def has_host_route(self, name: str, address: IPv4Address) -> bool:
+        """True when the main table sends `address`/32 to the interface."""
+        link = self.link(name)
+        if link is None:
+            return False
+        # A dump, for pyroute2 turns get_routes(dst=…) into a lookup.
+        rows = self._route.get_routes(family=socket.AF_INET, table=_MAIN_TABLE, oif=link.index)
+        return any(row["dst_len"] == 32 and row.get_attr("RTA_DST") == str(address) for row in rows)
+
+    def set_host_route(self, name: str, address: IPv4Address) -> None:
+        """Send `address`/32 to the interface: idempotent."""
+        link = self._required(name)
+        with _explained(f"route {address} to {name}"):
+            self._route.route("replace", **_host_route(link, address))
+
+    def remove_host_route(self, name: str, address: IPv4Address) -> bool:
+        """Remove that route; False when it was not there."""
+        link = self.link(name)
+        if link is None:
+            return False
+        try:
+            self._route.route("del", **_host_route(link, address))
+        except NetlinkError as error:
+            if error.code == errno.ESRCH:
+                return False
+            raise NetworkError(
+                error.code, f"cannot remove the route of {address} to {name}: {error}"
+            ) from error
+        return True
+
     def _required(self, name: str) -> Link:
         link = self.link(name)
         if link is None:
@@ -158,6 +193,15 @@ def _explained(action: str) -> Iterator[None]:
         yield
     except NetlinkError as error:
         raise NetworkError(error.code, f"cannot {action}: {error}") from error
+
+
+def _host_route(link: Link, address: IPv4Address) -> dict[str, str | int]:
+    return {
+        "dst": f"{address}/32",
+        "oif": link.index,
+        "scope": _SCOPES["link"],
+        "table": _MAIN_TABLE,
+    }
 
 
 def _link(message: object) -> Link:

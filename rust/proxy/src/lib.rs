@@ -1,1 +1,200 @@
-//! The L7 engine. No Python in it.
+//! The L7 engine: accept, parse, route, balance, forward, serve files. No Python in it.
+//!
+//! One thread per worker, each with its own epoll loop and connections; what they share is the
+//! snapshot (swapped whole), the peers' state, and the counters.
+
+mod balance;
+mod chunked;
+mod config;
+mod conn;
+mod exchange;
+mod files;
+mod forward;
+mod log;
+mod pool;
+mod request;
+mod response;
+mod snapshot;
+mod status;
+mod sys;
+mod timer;
+mod vars;
+mod worker;
+
+use snapshot::Snapshot;
+use status::{Counters, Event};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use worker::{Listener, Worker};
+
+const MOST_EVENTS: usize = 1024;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    snapshot: Mutex<Arc<Snapshot>>,
+    generation: AtomicU64,
+    stop_at_ms: AtomicU64, // u64::MAX: not stopping
+    counters: Counters,
+    events: Mutex<VecDeque<Event>>,
+    event_fd: OwnedFd,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        lock(&self.snapshot).clone()
+    }
+
+    /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
+    fn event(&self, up: bool, upstream: &str, peer: &str, cause: &str) {
+        let mut events = lock(&self.events);
+        if events.len() == MOST_EVENTS {
+            events.pop_front();
+        }
+        events.push_back(Event {
+            up,
+            upstream: upstream.into(),
+            peer: peer.into(),
+            cause: cause.into(),
+        });
+        sys::event_raise(&self.event_fd);
+    }
+}
+
+pub struct Engine {
+    shared: Arc<Shared>,
+    listeners: Vec<SocketAddr>,
+    wakes: Vec<Arc<OwnedFd>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Serve on listening sockets, (address, port, descriptor) each. The descriptors stay the
+    /// caller's: the engine makes copies.
+    pub fn start(
+        snapshot: &str,
+        listeners: &[(String, u16, RawFd)],
+        workers: usize,
+    ) -> Result<Engine, String> {
+        let snapshot = Snapshot::compile(snapshot, None)?;
+        let shared = Arc::new(Shared {
+            snapshot: Mutex::new(Arc::new(snapshot)),
+            generation: AtomicU64::new(0),
+            stop_at_ms: AtomicU64::new(u64::MAX),
+            counters: Counters::default(),
+            events: Mutex::new(VecDeque::new()),
+            event_fd: sys::event_fd().map_err(|error| format!("eventfd: {error}"))?,
+        });
+        let mut doors = Vec::new();
+        for (address, port, fd) in listeners {
+            doors.push(door(address, *port, *fd)?);
+        }
+        let addresses = doors.iter().map(|door| door.address).collect();
+        let mut engine = Engine {
+            shared,
+            listeners: addresses,
+            wakes: Vec::new(),
+            threads: Mutex::new(Vec::new()),
+        };
+        let doors = Arc::new(doors);
+        for index in 0..workers.max(1) {
+            let started = engine.start_worker(index, &doors, workers.max(1));
+            if let Err(error) = started {
+                engine.stop(Duration::ZERO);
+                return Err(format!("worker {index}: {error}"));
+            }
+        }
+        Ok(engine)
+    }
+
+    fn start_worker(
+        &mut self,
+        index: usize,
+        doors: &Arc<Vec<Listener>>,
+        workers: usize,
+    ) -> std::io::Result<()> {
+        let wake = Arc::new(sys::event_fd()?);
+        let worker = Worker::new(self.shared.clone(), doors.clone(), wake.clone(), workers)?;
+        let thread = std::thread::Builder::new().name(format!("proxy-{index}"));
+        lock(&self.threads).push(thread.spawn(move || worker.run())?);
+        self.wakes.push(wake);
+        Ok(())
+    }
+
+    /// Serve by another snapshot from the next request on. Nothing is closed.
+    pub fn swap(&self, snapshot: &str) -> Result<(), String> {
+        let mut current = lock(&self.shared.snapshot);
+        *current = Arc::new(Snapshot::compile(snapshot, Some(&current))?);
+        drop(current);
+        self.shared.generation.fetch_add(1, Relaxed);
+        self.wake();
+        Ok(())
+    }
+
+    /// Stop accepting, finish what runs, end; whatever is left after `patience` is cut off.
+    pub fn stop(&self, patience: Duration) {
+        let stop_at = sys::now_ms() + patience.as_millis() as u64;
+        self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
+        self.wake();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            let _ = thread.join(); // a worker that died has nothing left to stop
+        }
+    }
+
+    /// The shape of docs/decisions/0002, as JSON.
+    pub fn status(&self) -> String {
+        status::status(&self.shared, &self.listeners)
+    }
+
+    /// What happened to peers since the last call, as JSON objects, oldest first.
+    pub fn events(&self) -> Vec<String> {
+        sys::event_clear(&self.shared.event_fd);
+        lock(&self.shared.events)
+            .drain(..)
+            .map(|event| event.json())
+            .collect()
+    }
+
+    /// Readable while there are events.
+    pub fn event_fd(&self) -> RawFd {
+        self.shared.event_fd.as_raw_fd()
+    }
+
+    fn wake(&self) {
+        for wake in &self.wakes {
+            sys::event_raise(wake);
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+/// Whether a snapshot would be taken; the error says why not. Opens what it names.
+pub fn check(snapshot: &str) -> Result<(), String> {
+    Snapshot::compile(snapshot, None).map(|_| ())
+}
+
+fn door(address: &str, port: u16, fd: RawFd) -> Result<Listener, String> {
+    let ip: IpAddr = address
+        .parse()
+        .map_err(|_| format!("listener: '{address}' is not an IP address"))?;
+    let fd = sys::duplicate(fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
+    sys::prepare_listener(&fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
+    Ok(Listener {
+        fd,
+        address: SocketAddr::new(ip, port),
+    })
+}

@@ -1,0 +1,144 @@
+"""The proxy process (roles `proxy` and `site`): `python -m trimaran.node.proxy_role`.
+
+Takes its settings over the channel and its listening sockets by LISTEN_FDS (docs/decisions/0001),
+opens roots and logs, gives its privileges up, and then only relays: the engine does the work.
+"""
+
+import os
+import pwd
+import select
+import socket
+import sys
+
+from pydantic import ValidationError
+
+from trimaran.node.channel import Channel, ChannelClosedError, Message
+from trimaran.node.plain import from_plain
+from trimaran.proxy.settings import ProxySettings
+from trimaran.proxy.snapshot import snapshot
+from trimaran.stack.http import Http
+from trimaran.system.engine import Engine, EngineError
+
+FIRST_FD = 3  # sd_listen_fds(3)
+GRACEFUL_STOP_S = 10.0
+
+
+class CannotStartError(Exception):
+    """One sentence that says why, for stderr."""
+
+
+def inherited_listeners(expected: int) -> list[socket.socket]:
+    """The listening sockets that the supervisor opened, in the order of `settings.listeners`."""
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "0")
+    if pid != str(os.getpid()) or int(count) != expected:
+        raise CannotStartError(
+            f"{expected} listening sockets wanted, but the environment has LISTEN_FDS={count}"
+            f" LISTEN_PID={pid or 'unset'}; start this process by `trimaran run`"
+        )
+    listeners = []
+    for fd in range(FIRST_FD, FIRST_FD + expected):
+        os.set_inheritable(fd, False)
+        listeners.append(socket.socket(fileno=fd))
+    return listeners
+
+
+def drop_privileges(user: str | None) -> None:
+    """Become `user` for good: supplementary groups, group and user. Nothing to do when not root."""
+    if user is None or os.geteuid() != 0:
+        return
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise CannotStartError(f"no user '{user}' on this machine: name another one") from None
+    os.setgroups([])
+    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+class ProxyRole:
+    """One engine, and the channel that orders it about."""
+
+    def __init__(self, channel: Channel, settings: ProxySettings) -> None:
+        self._channel = channel
+        self._name = settings.name
+        http = Http.model_validate(settings.http)
+        listeners = inherited_listeners(len(settings.listeners))
+        # Roots and logs are opened by the engine's start, while we may. The C library then changes
+        # the user of every thread of the process, the engine's included.
+        self._engine = Engine(snapshot(http), listeners, http.workers)
+        drop_privileges(settings.user)
+
+    def run(self) -> None:
+        """Serve until told to stop, or until the supervisor is gone."""
+        self._channel.send({"kind": "ready"})
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._engine.fileno(), select.POLLIN)
+        while self._relay_once({fd for fd, _ in poll.poll()}):
+            pass
+
+    def stop(self) -> None:
+        """Finish what runs."""
+        self._engine.stop(GRACEFUL_STOP_S)
+
+    def _relay_once(self, ready: set[int]) -> bool:
+        if self._engine.fileno() in ready:
+            for event in self._engine.events():
+                self._channel.send(self._event(event))
+        if self._channel.fileno() in ready:
+            return not any(self._stops(message) for message in self._channel.receive())
+        return True
+
+    def _event(self, event: dict[str, str]) -> Message:
+        word = "is back" if event["name"] == "proxy.peer_up" else "is out"
+        return {
+            "kind": "event",
+            "name": event["name"],
+            "subject": self._name,
+            "message": f"{event['upstream']}: {event['peer']} {word}",
+            "cause": event["cause"],
+            "data": {"upstream": event["upstream"], "peer": event["peer"]},
+        }
+
+    def _stops(self, message: Message) -> bool:
+        if message["kind"] == "request":
+            self._channel.send({"kind": "reply", "id": message["id"], **self._answer(message)})
+        return bool(message["kind"] == "stop")
+
+    def _answer(self, message: Message) -> Message:
+        if message["name"] == "status":
+            return {"value": self._engine.status()}
+        return {"error": f"the proxy knows no request '{message['name']}'"}
+
+
+def configuration(channel: Channel) -> ProxySettings:
+    """Wait for the first message."""
+    while True:
+        select.select([channel.fileno()], [], [])
+        for message in channel.receive():
+            if message["kind"] != "configure":
+                raise CannotStartError(f"'configure' must come first, not '{message['kind']}'")
+            return from_plain(ProxySettings, message["settings"])
+
+
+def main() -> int:
+    """The exit code: 0 after a stop, 2 when it cannot start."""
+    channel = Channel.inherited()
+    try:
+        role = ProxyRole(channel, configuration(channel))
+    except ChannelClosedError:
+        return 0
+    except (CannotStartError, EngineError, ValidationError, OSError) as error:
+        print(f"trimaran proxy: {error}", file=sys.stderr)
+        return 2
+    try:
+        role.run()
+    except ChannelClosedError:
+        pass  # the supervisor is gone: the same as stop
+    finally:
+        role.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

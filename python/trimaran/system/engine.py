@@ -1,0 +1,50 @@
+"""The L7 engine (native code): serves a snapshot on listening sockets until it is stopped."""
+
+import json
+import socket
+from typing import Any
+
+from trimaran import _native
+
+
+class EngineError(Exception):
+    """A snapshot that the engine refuses; says what is wrong."""
+
+
+class Engine:
+    """Serves from construction on, in threads of its own that never take the GIL."""
+
+    def __init__(self, snapshot: str, listeners: list[socket.socket], workers: int = 1) -> None:
+        doors = []
+        for listener in listeners:
+            address, port = listener.getsockname()[:2]
+            doors.append((address, port, listener.fileno()))
+        try:
+            self._engine = _native.Engine(snapshot, doors, workers)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def swap(self, snapshot: str) -> None:
+        """Serve by another snapshot from the next request on; no connection is closed. Raises
+        EngineError, and then goes on with the old one."""
+        try:
+            self._engine.swap(snapshot)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def stop(self, graceful_timeout_s: float) -> None:
+        """Stop accepting, finish the requests that run, end; cut off after the timeout."""
+        self._engine.stop(graceful_timeout_s)
+
+    def status(self) -> dict[str, Any]:
+        """Listeners, counters, peers: docs/decisions/0002."""
+        status: dict[str, Any] = json.loads(self._engine.status())
+        return status
+
+    def events(self) -> list[dict[str, Any]]:
+        """Peers that went down or came up since the last call: name, upstream, peer, cause."""
+        return [json.loads(event) for event in self._engine.events()]
+
+    def fileno(self) -> int:
+        """Readable while there are events."""
+        return self._engine.event_fd()

@@ -1,0 +1,417 @@
+//! One client connection: read a head, serve it, again; or linger and close.
+//!
+//!     Head --whole head--> Serving --answered, kept--> Head
+//!                             \--answered, not kept--> Linger --> closed
+//!
+//! `drive` goes on until it would have to wait. What it waits for decides the time limit.
+
+use crate::chunked::Chunked;
+use crate::exchange::{Answer, Exchange};
+use crate::forward::Forward;
+use crate::request::{Body, Refusal};
+use crate::sys;
+use crate::worker::Core;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+const LINGER_MS: u64 = 5_000;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Head,
+    Serving,
+    Linger,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    Idle,
+    Head,
+    Body,
+    ClientSend,
+    Connect(u64),
+    PeerSend(u64),
+    PeerRead(u64),
+    Linger,
+}
+
+pub enum Step {
+    Again,
+    Wait(Waiting),
+    Close,
+}
+
+pub struct Client {
+    pub fd: OwnedFd,
+    pub index: u32,
+    pub address: SocketAddr,
+    pub local: SocketAddr,
+    pub readable: bool,
+    pub writable: bool,
+    /// The client will send no more.
+    pub ended: bool,
+    pub broken: bool,
+    /// Input not consumed yet; no memory while idle.
+    pub buffer: Vec<u8>,
+    pub out: Vec<u8>,
+    pub out_at: usize,
+    pub phase: Phase,
+    pub waiting: Waiting,
+    pub deadline_ms: u64,
+    /// Bytes moved since the last wait: the time limit starts anew.
+    pub progress: bool,
+    pub served: u64,
+    pub exchange: Option<Box<Exchange>>,
+    pub forward: Option<Box<Forward>>,
+}
+
+/// What is still to come of a request's body.
+#[derive(Default)]
+pub enum Incoming {
+    #[default]
+    Done,
+    Length(u64),
+    Chunked(Chunked),
+}
+
+impl Incoming {
+    pub fn new(body: Body) -> Incoming {
+        match body {
+            Body::None => Incoming::Done,
+            Body::Length(length) => Incoming::Length(length),
+            Body::Chunked => Incoming::Chunked(Chunked::default()),
+        }
+    }
+
+    pub fn done(&self) -> bool {
+        matches!(self, Incoming::Done)
+    }
+
+    /// Consume body bytes from `input`: how many. Payload goes to `sink`.
+    pub fn feed(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, Refusal> {
+        let used = match self {
+            Incoming::Done => return Ok(0),
+            Incoming::Length(left) => {
+                let used = (*left).min(input.len() as u64) as usize;
+                sink(&input[..used]);
+                *left -= used as u64;
+                if *left > 0 {
+                    return Ok(used);
+                }
+                used
+            }
+            Incoming::Chunked(chunked) => {
+                let used = chunked
+                    .decode(input, sink)
+                    .map_err(|bad| Refusal(400, bad.0))?;
+                if !chunked.done() {
+                    return Ok(used);
+                }
+                used
+            }
+        };
+        *self = Incoming::Done;
+        Ok(used)
+    }
+}
+
+pub enum Read {
+    Data(usize),
+    Later,
+    End,
+}
+
+impl Client {
+    pub fn new(fd: OwnedFd, index: u32, address: SocketAddr, local: SocketAddr) -> Client {
+        Client {
+            fd,
+            index,
+            address,
+            local,
+            readable: true,
+            writable: true,
+            ended: false,
+            broken: false,
+            buffer: Vec::new(),
+            out: Vec::new(),
+            out_at: 0,
+            phase: Phase::Head,
+            waiting: Waiting::Idle,
+            deadline_ms: 0,
+            progress: true,
+            served: 0,
+            exchange: None,
+            forward: None,
+        }
+    }
+
+    /// Do all that can be done now. False: the connection is over.
+    pub fn drive(&mut self, core: &mut Core) -> bool {
+        loop {
+            let step = match self.phase {
+                _ if self.broken => Step::Close,
+                Phase::Head => self.on_head(core),
+                Phase::Serving => self.on_serving(core),
+                Phase::Linger => self.on_linger(core),
+            };
+            match step {
+                Step::Again => {}
+                Step::Close => return false,
+                Step::Wait(waiting) => {
+                    self.wait(core, waiting);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, core: &mut Core, waiting: Waiting) {
+        // A head must be whole in time however its bytes trickle in; so must lingering end.
+        let fixed = matches!(waiting, Waiting::Head | Waiting::Linger);
+        if self.waiting != waiting || self.progress && !fixed {
+            self.deadline_ms = core.now_ms + self.limit(core, waiting);
+        }
+        self.waiting = waiting;
+        self.progress = false;
+        core.wheel.set(self.index, self.deadline_ms);
+    }
+
+    fn limit(&self, core: &Core, waiting: Waiting) -> u64 {
+        let limits = &core.snapshot.limits;
+        match waiting {
+            Waiting::Idle if core.stopping => core.idle_grace_ms,
+            Waiting::Idle if self.served == 0 => limits.header_timeout_ms,
+            Waiting::Idle => {
+                let server = core.snapshot.server(&self.local, b"");
+                core.snapshot.servers[server].keepalive_timeout_ms
+            }
+            Waiting::Head => limits.header_timeout_ms,
+            Waiting::Body => limits.body_timeout_ms,
+            Waiting::ClientSend => limits.send_timeout_ms,
+            Waiting::Connect(ms) | Waiting::PeerSend(ms) | Waiting::PeerRead(ms) => ms,
+            Waiting::Linger => LINGER_MS,
+        }
+    }
+
+    /// The time is up. False: the connection is over.
+    pub fn timed_out(&mut self, core: &mut Core) -> bool {
+        match self.waiting {
+            Waiting::Idle | Waiting::ClientSend | Waiting::Linger => false,
+            Waiting::Head => {
+                self.refuse(core, Refusal(408, "head not whole in time"));
+                self.drive(core)
+            }
+            Waiting::Body => self.body_timed_out(core) && self.drive(core),
+            Waiting::Connect(_) | Waiting::PeerSend(_) | Waiting::PeerRead(_) => {
+                self.peer_timed_out(core) && self.drive(core)
+            }
+        }
+    }
+
+    fn on_head(&mut self, core: &mut Core) -> Step {
+        loop {
+            if !self.buffer.is_empty() {
+                let mut exchange = core.exchange();
+                match exchange.request.parse(&self.buffer, &core.snapshot.limits) {
+                    Ok(Some(length)) => {
+                        self.buffer.drain(..length);
+                        return self.begin(core, exchange);
+                    }
+                    Ok(None) => core.give_back_exchange(exchange),
+                    Err(refusal) => {
+                        core.give_back_exchange(exchange);
+                        self.refuse(core, refusal);
+                        return Step::Again;
+                    }
+                }
+            }
+            if self.readable {
+                match self.read_more(core) {
+                    Read::Data(_) => continue,
+                    Read::End => return Step::Close,
+                    Read::Later => {}
+                }
+            }
+            if self.buffer.is_empty() {
+                core.give_back(std::mem::take(&mut self.buffer));
+                core.give_back(std::mem::take(&mut self.out));
+                return Step::Wait(Waiting::Idle);
+            }
+            return Step::Wait(Waiting::Head);
+        }
+    }
+
+    /// Read once into the buffer, which grows when it is full (the parser bounds it).
+    fn read_more(&mut self, core: &mut Core) -> Read {
+        if self.buffer.capacity() == 0 {
+            self.buffer = core.buffer();
+        }
+        if self.buffer.len() == self.buffer.capacity() {
+            self.buffer.reserve(16 << 10);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let result = sys::recv_spare(&self.fd, &mut self.buffer);
+        self.note_read(result, room)
+    }
+
+    /// Read once into `scratch`.
+    pub fn read_into(&mut self, scratch: &mut [u8]) -> Read {
+        let result = sys::recv(&self.fd, scratch);
+        self.note_read(result, scratch.len())
+    }
+
+    fn note_read(&mut self, result: std::io::Result<usize>, room: usize) -> Read {
+        match result {
+            Ok(0) => Read::End,
+            Ok(count) => {
+                // Less than there was room for: nothing is left, unless the end is.
+                self.readable = count == room || self.ended;
+                self.progress = true;
+                Read::Data(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Read::Later
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Read::Later,
+            Err(_) => Read::End,
+        }
+    }
+
+    fn on_serving(&mut self, core: &mut Core) -> Step {
+        if !self.flush() {
+            return self.after_flush();
+        }
+        let Some(mut exchange) = self.exchange.take() else {
+            return Step::Close;
+        };
+        let step = match exchange.answer {
+            Answer::Forward => match self.forward.take() {
+                Some(forward) => self.proceed(core, &mut exchange, forward),
+                None => Step::Close,
+            },
+            Answer::Memory => self.finish(core, &mut exchange),
+            Answer::File { .. } => self.send_file(core, &mut exchange),
+        };
+        let done = self.phase != Phase::Serving || matches!(step, Step::Close);
+        if done {
+            self.account(core, &mut exchange);
+            core.give_back_exchange(exchange);
+        } else {
+            self.exchange = Some(exchange);
+        }
+        step
+    }
+
+    pub fn after_flush(&self) -> Step {
+        if self.broken {
+            return Step::Close;
+        }
+        Step::Wait(Waiting::ClientSend)
+    }
+
+    /// Send what is pending. False: not all could be sent (or, with `broken`, none ever will).
+    pub fn flush(&mut self) -> bool {
+        while self.out_at < self.out.len() {
+            if !self.writable {
+                return false;
+            }
+            let result = sys::send(&self.fd, &self.out[self.out_at..], false);
+            match self.note_sent(result) {
+                Some(count) => self.out_at += count,
+                None => return false,
+            }
+        }
+        self.out.clear();
+        self.out_at = 0;
+        true
+    }
+
+    /// Send `data` behind what is pending; what cannot go now becomes pending.
+    pub fn send_through(&mut self, data: &[u8]) {
+        if data.len() <= 8 << 10 || !self.writable {
+            self.out.extend_from_slice(data);
+            self.flush();
+            return;
+        }
+        let pending = self.out.len() - self.out_at;
+        let result = sys::send_two(&self.fd, &self.out[self.out_at..], data);
+        let sent = self.note_sent(result).unwrap_or(0);
+        if sent < pending {
+            self.out_at += sent;
+            self.out.extend_from_slice(data);
+        } else {
+            self.out.clear();
+            self.out_at = 0;
+            self.out.extend_from_slice(&data[sent - pending..]);
+        }
+    }
+
+    pub fn note_sent(&mut self, result: std::io::Result<usize>) -> Option<usize> {
+        match result {
+            Ok(count) => {
+                self.progress = true;
+                Some(count)
+            }
+            Err(error) => {
+                match error.kind() {
+                    ErrorKind::WouldBlock => self.writable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => self.broken = true,
+                }
+                None
+            }
+        }
+    }
+
+    fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
+        let Answer::File { fd, offset, left } = &mut exchange.answer else {
+            return Step::Close;
+        };
+        while *left > 0 {
+            if !self.writable {
+                return Step::Wait(Waiting::ClientSend);
+            }
+            let result = sys::send_file(&self.fd, fd, offset, *left);
+            match self.note_sent(result) {
+                Some(0) => return Step::Close, // the file became shorter
+                Some(count) => *left -= count as u64,
+                None if self.broken => return Step::Close,
+                None => {}
+            }
+        }
+        self.finish(core, exchange)
+    }
+
+    /// The answer is out.
+    pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
+        self.served += 1;
+        if exchange.keep {
+            self.phase = Phase::Head;
+            return Step::Again;
+        }
+        let unread = exchange.unread
+            || !exchange.incoming.done()
+            || !self.buffer.is_empty()
+            || self.readable;
+        core.give_back(std::mem::take(&mut self.buffer));
+        self.phase = Phase::Linger;
+        if !unread {
+            return Step::Close;
+        }
+        // Closing over unread input makes the kernel send RST, which may destroy the answer.
+        sys::shutdown_write(&self.fd);
+        Step::Again
+    }
+
+    fn on_linger(&mut self, core: &mut Core) -> Step {
+        while self.readable {
+            match self.read_into(&mut core.scratch) {
+                Read::End => return Step::Close,
+                Read::Data(_) | Read::Later => {}
+            }
+        }
+        Step::Wait(Waiting::Linger)
+    }
+}

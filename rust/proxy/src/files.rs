@@ -1,0 +1,180 @@
+//! Static files: which file, whether the client has it already, which part of it (RFC 9110 §13-14).
+
+use crate::request::{has_token, Method, Request};
+use crate::snapshot::Files;
+use crate::sys;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+/// What to answer for a path.
+pub enum Found {
+    Status(u16),
+    /// A directory without its slash.
+    Slash,
+    File(Open),
+}
+
+pub struct Open {
+    pub fd: OwnedFd,
+    pub size: u64,
+    pub modified: u64,
+    /// The name that decides the media type.
+    pub name: Vec<u8>,
+}
+
+pub fn find(files: &Files, request: &Request, uri: &[u8], internal: bool) -> Found {
+    if !internal && !matches!(request.method, Method::Get | Method::Head) {
+        return Found::Status(405);
+    }
+    let Some(root) = &files.root else {
+        return Found::Status(404);
+    };
+    let path = uri.strip_prefix(b"/").unwrap_or(uri);
+    if !uri.ends_with(b"/") {
+        return open(root, path).unwrap_or_else(|error| Found::Status(status_of(&error)));
+    }
+    for index in &files.index {
+        let path = [path, index.trim_start_matches('/').as_bytes()].concat();
+        match open(root, &path) {
+            Ok(Found::File(file)) => return Found::File(file),
+            Ok(_) => {}
+            Err(error) if status_of(&error) == 404 => {}
+            Err(error) => return Found::Status(status_of(&error)),
+        }
+    }
+    match sys::open_beneath(root, path) {
+        Ok(_) => Found::Status(403), // it is there, and its content is not shown
+        Err(error) => Found::Status(status_of(&error)),
+    }
+}
+
+fn open(root: &OwnedFd, path: &[u8]) -> io::Result<Found> {
+    let file = File::from(sys::open_beneath(root, path)?);
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Ok(Found::Slash);
+    }
+    if !about.is_file() {
+        return Ok(Found::Status(404));
+    }
+    Ok(Found::File(Open {
+        fd: file.into(),
+        size: about.len(),
+        modified: about.mtime().max(0) as u64,
+        name: path.to_vec(),
+    }))
+}
+
+fn status_of(error: &io::Error) -> u16 {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => 404,
+        Some(libc::EACCES | libc::EPERM | libc::EXDEV | libc::ELOOP) => 403,
+        _ => 500,
+    }
+}
+
+impl Open {
+    pub fn etag(&self) -> String {
+        format!("\"{:x}-{:x}\"", self.modified, self.size)
+    }
+
+    pub fn last_modified(&self) -> String {
+        httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified))
+    }
+
+    /// The extension in lower case.
+    pub fn extension(&self) -> Option<Vec<u8>> {
+        let name = self.name.rsplit(|byte| *byte == b'/').next()?;
+        let dot = name.iter().rposition(|byte| *byte == b'.')?;
+        Some(name[dot + 1..].to_ascii_lowercase())
+    }
+
+    /// 412 or 304 when a condition of the request says so, else 200 (RFC 9110 §13.2.2).
+    pub fn conditions(&self, request: &Request) -> u16 {
+        let etag = self.etag();
+        if let Some(wanted) = request.header(b"if-match") {
+            if !lists(wanted, &etag, false) {
+                return 412;
+            }
+        } else if let Some(limit) = request.header(b"if-unmodified-since").and_then(date) {
+            if self.modified > limit {
+                return 412;
+            }
+        }
+        if let Some(known) = request.header(b"if-none-match") {
+            if lists(known, &etag, true) {
+                return 304;
+            }
+        } else if let Some(since) = request.header(b"if-modified-since").and_then(date) {
+            if self.modified == since {
+                return 304; // nginx's 'exact': another date is another file
+            }
+        }
+        200
+    }
+
+    /// The part that is asked for: None is the whole file, Err(()) is one that does not exist.
+    /// Several ranges get the whole file, as RFC 9110 §14.2 allows.
+    pub fn range(&self, request: &Request) -> Result<Option<(u64, u64)>, ()> {
+        let Some(text) = request.header(b"range") else {
+            return Ok(None);
+        };
+        let applies = match request.header(b"if-range") {
+            None => true,
+            Some(tag) if tag.starts_with(b"\"") => tag == self.etag().as_bytes(),
+            Some(tag) => date(tag) == Some(self.modified),
+        };
+        let prefix = text
+            .get(..6)
+            .is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes="));
+        if !applies || !prefix || text.contains(&b',') {
+            return Ok(None);
+        }
+        let Some(parts) = span(&text[6..]) else {
+            return Err(());
+        };
+        let (first, last) = match parts {
+            (Some(first), Some(last)) if first > last => return Err(()),
+            (Some(first), last) => (first, last.unwrap_or(u64::MAX).min(self.size.max(1) - 1)),
+            (None, Some(count)) if count > 0 && self.size > 0 => {
+                (self.size.saturating_sub(count), self.size - 1)
+            }
+            _ => return Err(()),
+        };
+        if first >= self.size {
+            return Err(());
+        }
+        Ok(Some((first, last)))
+    }
+}
+
+/// '5-9', '5-', '-5'; None when it is none of them.
+fn span(text: &[u8]) -> Option<(Option<u64>, Option<u64>)> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let (first, last) = text.split_once('-')?;
+    let number = |digits: &str| -> Option<Option<u64>> {
+        if digits.is_empty() {
+            return Some(None);
+        }
+        let plain = digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse().ok())
+    };
+    Some((number(first.trim())?, number(last.trim())?))
+}
+
+fn date(text: &[u8]) -> Option<u64> {
+    let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .map(|since| since.as_secs())
+}
+
+/// Whether a list of entity tags has ours; `weak` comparison ignores W/.
+fn lists(list: &[u8], etag: &str, weak: bool) -> bool {
+    list.trim_ascii() == b"*"
+        || has_token(list, etag.as_bytes())
+        || weak && has_token(list, format!("W/{etag}").as_bytes())
+}

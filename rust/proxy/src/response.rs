@@ -1,0 +1,307 @@
+//! Heads of responses: our own, and those of a peer read strictly and passed on.
+
+use crate::request::{has_token, number, MOST_HEADERS};
+use std::io::Write;
+use std::mem::MaybeUninit;
+
+pub const SERVER: &str = "trimaran";
+
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "",
+    }
+}
+
+/// Whether a response of this status has no body, whatever its headers say (RFC 9112 §6.3).
+pub fn is_bodiless(status: u16) -> bool {
+    status < 200 || status == 204 || status == 304
+}
+
+pub fn start(out: &mut Vec<u8>, status: u16, reason: &[u8], date: &str) {
+    let _ = write!(out, "HTTP/1.1 {status:03} ");
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\nServer: trimaran\r\nDate: ");
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub fn header_shown(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
+    let _ = write!(out, "{name}: {value}\r\n");
+}
+
+/// What the connection does after this response, and the empty line. HTTP/1.1 keeps it unless
+/// told otherwise; an HTTP/1.0 client has to be told that it is kept.
+pub fn end(out: &mut Vec<u8>, minor: u8, keep: bool) {
+    match (keep, minor) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n\r\n"),
+        (true, 0) => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
+        (true, _) => out.extend_from_slice(b"\r\n"),
+    }
+}
+
+pub fn error_page(status: u16) -> Vec<u8> {
+    let title = format!("{status} {}", reason(status));
+    format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>\
+         </center>\r\n<hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
+    )
+    .into_bytes()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+#[derive(Debug)]
+pub struct PeerHead {
+    pub status: u16,
+    pub length: usize,
+    pub framing: Framing,
+    /// The peer's connection may serve another request after this response.
+    pub reusable: bool,
+}
+
+/// How the head of a peer's response is passed on.
+pub struct Passing<'a> {
+    pub date: &'a str,
+    /// The Location prefix that means ourselves, and what replaces it (proxy_redirect default).
+    pub redirect: (&'a [u8], &'a [u8]),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadHead(pub &'static str);
+
+/// Read a peer's head at the start of `input` and write it to `out` without its hop-by-hop
+/// headers and its framing (the caller adds framing and `end`). None while it is not whole.
+pub fn pass_head(
+    input: &[u8],
+    to_head: bool,
+    passing: &Passing,
+    out: &mut Vec<u8>,
+) -> Result<Option<PeerHead>, BadHead> {
+    let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut slots) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(BadHead("malformed head")),
+    };
+    let (status, minor) = (parsed.code.unwrap_or(0), parsed.version.unwrap_or(0));
+    if !(100..=999).contains(&status) || status == 101 {
+        return Err(BadHead("status"));
+    }
+    let (framing, keep) = framing(parsed.headers, status, minor, to_head)?;
+    let head = PeerHead {
+        status,
+        length,
+        framing,
+        reusable: keep && framing != Framing::UntilClose,
+    };
+    if status < 200 {
+        return Ok(Some(head)); // interim: dropped
+    }
+    let connection: Option<&[u8]> = parsed
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("connection"))
+        .map(|header| header.value);
+    start(
+        out,
+        status,
+        parsed.reason.unwrap_or("").as_bytes(),
+        passing.date,
+    );
+    for line in parsed.headers.iter() {
+        let name = line.name.as_bytes();
+        let named = connection.is_some_and(|list| has_token(list, name));
+        if ends_here(name) || named {
+            continue;
+        }
+        let value = line.value.trim_ascii();
+        if name.eq_ignore_ascii_case(b"location") && !passing.redirect.0.is_empty() {
+            if let Some(rest) = value.strip_prefix(passing.redirect.0) {
+                header(out, name, &[passing.redirect.1, rest].concat());
+                continue;
+            }
+        }
+        header(out, name, value);
+    }
+    if let (Framing::None, true) = (framing, to_head || status == 304) {
+        let length = parsed.headers.iter();
+        for line in length.filter(|line| line.name.eq_ignore_ascii_case("content-length")) {
+            header(out, b"Content-Length", line.value); // says what a GET would have got
+        }
+    }
+    Ok(Some(head))
+}
+
+/// Never passed on: hop-by-hop, framing, and what nginx keeps to itself (Server, Date, X-Accel-*).
+fn ends_here(name: &[u8]) -> bool {
+    let own = |prefix: &[u8]| name[..prefix.len()].eq_ignore_ascii_case(prefix);
+    match name.len() {
+        8.. if own(b"x-accel-") => true,
+        4 => name.eq_ignore_ascii_case(b"date"),
+        5 => name.eq_ignore_ascii_case(b"x-pad"),
+        6 => name.eq_ignore_ascii_case(b"server"),
+        7 => name.eq_ignore_ascii_case(b"upgrade"),
+        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
+        14 => name.eq_ignore_ascii_case(b"content-length"),
+        16 => name.eq_ignore_ascii_case(b"proxy-connection"),
+        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+        _ => false,
+    }
+}
+
+fn framing(
+    headers: &[httparse::Header],
+    status: u16,
+    minor: u8,
+    to_head: bool,
+) -> Result<(Framing, bool), BadHead> {
+    let (mut length, mut chunked, mut keep) = (None, false, minor == 1);
+    for header in headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let bad = BadHead("Content-Length");
+            let value = number(header.value.trim_ascii()).map_err(|_| BadHead("Content-Length"))?;
+            if length.replace(value).is_some() {
+                return Err(bad);
+            }
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            if chunked || !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(BadHead("Transfer-Encoding"));
+            }
+            chunked = true;
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            let keeps = has_token(header.value, b"keep-alive");
+            keep = (keep || keeps) && !has_token(header.value, b"close");
+        }
+    }
+    if chunked && length.is_some() {
+        return Err(BadHead("Content-Length and Transfer-Encoding"));
+    }
+    let framing = match length {
+        _ if to_head || is_bodiless(status) => Framing::None,
+        _ if chunked => Framing::Chunked,
+        Some(0) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    };
+    Ok((framing, keep))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(input: &str, to_head: bool) -> Result<(PeerHead, String), BadHead> {
+        let mut out = Vec::new();
+        let passing = Passing {
+            date: "D",
+            redirect: (b"http://up/", b"/x/"),
+        };
+        let head = pass_head(input.as_bytes(), to_head, &passing, &mut out)?;
+        Ok((head.unwrap(), String::from_utf8(out).unwrap()))
+    }
+
+    #[test]
+    fn hop_by_hop_and_own_headers_stay_behind() {
+        let (head, out) = pass(
+            "HTTP/1.1 200 Fine\r\nServer: s\r\nDate: d\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
+             Keep-Alive: 1\r\nX-Accel-Redirect: /\r\nA: b\r\nLocation: http://up/c\r\n\
+             Content-Length: 3\r\n\r\n",
+            false,
+        )
+        .unwrap();
+        assert_eq!(head.framing, Framing::Length(3));
+        assert!(head.reusable);
+        assert_eq!(
+            out,
+            "HTTP/1.1 200 Fine\r\nServer: trimaran\r\nDate: D\r\nA: b\r\nLocation: /x/c\r\n"
+        );
+    }
+
+    #[test]
+    fn framing_follows_the_rules() {
+        let framing = |text: &str, to_head| pass(text, to_head).unwrap().0.framing;
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\n\r\n", false),
+            Framing::UntilClose
+        );
+        assert_eq!(framing("HTTP/1.1 204 OK\r\n\r\n", false), Framing::None);
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true),
+            Framing::None
+        );
+        assert_eq!(
+            framing(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                false
+            ),
+            Framing::Chunked
+        );
+    }
+
+    #[test]
+    fn doubtful_framing_is_refused() {
+        for lines in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Content-Length: +1\r\n",
+        ] {
+            assert!(
+                pass(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n"), false).is_err(),
+                "{lines}"
+            );
+        }
+    }
+}

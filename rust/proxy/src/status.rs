@@ -1,0 +1,84 @@
+//! Counters, events, and the status as docs/decisions/0002 has it.
+
+use crate::balance::Group;
+use crate::{sys, Shared};
+use serde_json::{json, Map, Value};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[derive(Default)]
+pub struct Counters {
+    pub connections: AtomicU64,
+    pub panics: AtomicU64,
+    requests: AtomicU64,
+    classes: [AtomicU64; 5],
+}
+
+impl Counters {
+    pub fn count(&self, status: u16) {
+        self.requests.fetch_add(1, Relaxed);
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        self.classes[class].fetch_add(1, Relaxed);
+    }
+}
+
+pub struct Event {
+    pub up: bool,
+    pub upstream: String,
+    pub peer: String,
+    pub cause: String,
+}
+
+impl Event {
+    pub fn json(&self) -> String {
+        let name = if self.up {
+            "proxy.peer_up"
+        } else {
+            "proxy.peer_down"
+        };
+        json!({"name": name, "upstream": self.upstream, "peer": self.peer, "cause": self.cause})
+            .to_string()
+    }
+}
+
+pub(crate) fn status(shared: &Shared, listeners: &[SocketAddr]) -> String {
+    let snapshot = shared.snapshot();
+    let now_ms = sys::now_ms();
+    let counters = &shared.counters;
+    let mut responses = Map::new();
+    for (index, count) in counters.classes.iter().enumerate() {
+        let count = count.load(Relaxed);
+        if count > 0 {
+            responses.insert(format!("{}xx", index + 1), count.into());
+        }
+    }
+    let listeners: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+    let upstreams: Vec<Value> = snapshot
+        .groups
+        .iter()
+        .map(|group| upstream(group, now_ms))
+        .collect();
+    json!({
+        "listeners": listeners,
+        "requests": counters.requests.load(Relaxed),
+        "connections": counters.connections.load(Relaxed),
+        "responses": responses,
+        "panics": counters.panics.load(Relaxed),
+        "upstreams": upstreams,
+    })
+    .to_string()
+}
+
+fn upstream(group: &Group, now_ms: u64) -> Value {
+    let states = group.states();
+    let peers = group.peers.iter().zip(&states).map(|(peer, state)| {
+        json!({
+            "address": peer.name,
+            "weight": peer.weight,
+            "well": Group::is_well(peer, state, now_ms),
+            "fails": state.fails,
+            "requests": state.requests,
+        })
+    });
+    json!({"name": group.name, "peers": peers.collect::<Vec<_>>()})
+}

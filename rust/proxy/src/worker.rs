@@ -1,0 +1,555 @@
+//! One thread: its epoll loop, its connections, and what they share (`Core`).
+
+use crate::balance::Group;
+use crate::conn::Client;
+use crate::exchange::Exchange;
+use crate::log::Logs;
+use crate::pool::{Connection, Pool};
+use crate::snapshot::Snapshot;
+use crate::sys;
+use crate::timer::Wheel;
+use crate::Shared;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const BUFFER: usize = 16 << 10;
+const SCRATCH: usize = 64 << 10;
+const SPARE: usize = 256; // buffers and exchanges kept for the next request
+const EVENTS: usize = 512;
+const ACCEPTS: usize = 32; // in a row, before others get their turn
+
+/// What an epoll token stands for: kind (2 bits), generation (30), index (32). The generation
+/// tells an event of a closed connection from one of the next in its slot.
+#[derive(Clone, Copy)]
+enum Kind {
+    Client = 0,
+    Peer = 1,
+    Listener = 2,
+    Wake = 3,
+}
+
+fn token(kind: Kind, generation: u32, index: u32) -> u64 {
+    (kind as u64) << 62 | u64::from(generation & 0x3fff_ffff) << 32 | u64::from(index)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Owner {
+    Free,
+    Client(u32),
+    Idle(u32),
+}
+
+struct Route {
+    generation: u32,
+    owner: Owner,
+}
+
+pub struct Listener {
+    pub fd: OwnedFd,
+    pub address: SocketAddr,
+}
+
+/// What every connection of this thread uses.
+pub struct Core {
+    pub shared: Arc<Shared>,
+    pub snapshot: Arc<Snapshot>,
+    pub now_ms: u64,
+    pub wall_s: u64,
+    pub date: String,
+    pub wheel: Wheel,
+    pub pool: Pool,
+    pub logs: Logs,
+    pub scratch: Vec<u8>,
+    pub stopping: bool,
+    pub idle_grace_ms: u64,
+    epoll: OwnedFd,
+    routes: Vec<Route>,
+    free_routes: Vec<u32>,
+    buffers: Vec<Vec<u8>>,
+    // Boxed: an exchange moves between here and its connection as one pointer.
+    #[allow(clippy::vec_box)]
+    exchanges: Vec<Box<Exchange>>,
+    random: u64,
+    serial: u64,
+}
+
+struct Slot {
+    generation: u32,
+    client: Option<Box<Client>>,
+}
+
+pub struct Worker {
+    core: Core,
+    listeners: Arc<Vec<Listener>>,
+    wake: Arc<OwnedFd>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    live: usize,
+    most: usize,
+    accepting: bool,
+    accept_again_ms: u64,
+    generation: u64,
+    swept_s: u64,
+}
+
+impl Core {
+    fn new(shared: Arc<Shared>) -> std::io::Result<Core> {
+        let now_ms = sys::now_ms();
+        let mut core = Core {
+            snapshot: shared.snapshot(),
+            shared,
+            now_ms,
+            wall_s: 0,
+            date: String::new(),
+            wheel: Wheel::new(now_ms),
+            pool: Pool::default(),
+            logs: Logs::default(),
+            scratch: vec![0; SCRATCH],
+            stopping: false,
+            idle_grace_ms: 0,
+            epoll: sys::epoll_create()?,
+            routes: Vec::new(),
+            free_routes: Vec::new(),
+            buffers: Vec::new(),
+            exchanges: Vec::new(),
+            random: sys::random_u64(),
+            serial: 0,
+        };
+        core.tick();
+        Ok(core)
+    }
+
+    fn tick(&mut self) {
+        self.now_ms = sys::now_ms();
+        let wall = SystemTime::now();
+        let seconds = wall
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if seconds != self.wall_s {
+            self.wall_s = seconds;
+            self.date = httpdate::fmt_http_date(wall);
+        }
+    }
+
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.buffers
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER))
+    }
+
+    /// An ordinary buffer is kept for the next; one that grew is freed.
+    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() >= BUFFER
+            && buffer.capacity() <= 4 * BUFFER
+            && self.buffers.len() < SPARE
+        {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    pub fn exchange(&mut self) -> Box<Exchange> {
+        self.exchanges.pop().unwrap_or_default()
+    }
+
+    pub fn give_back_exchange(&mut self, mut exchange: Box<Exchange>) {
+        if self.exchanges.len() < SPARE {
+            exchange.reset();
+            self.exchanges.push(exchange);
+        }
+    }
+
+    /// Unique, and not to be guessed from the one before.
+    pub fn request_id(&mut self) -> u128 {
+        self.serial += 1;
+        let mut mixed = self.random ^ self.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u128::from(mixed ^ mixed >> 31) << 64 | u128::from(self.random.wrapping_add(self.serial))
+    }
+
+    /// A new connection to a peer, under way, whose events come to this client.
+    pub fn connect(&mut self, address: &SocketAddr, client: u32) -> std::io::Result<Connection> {
+        let fd = sys::connect(address)?;
+        let slot = self.free_routes.pop().unwrap_or_else(|| {
+            self.routes.push(Route {
+                generation: 0,
+                owner: Owner::Free,
+            });
+            self.routes.len() as u32 - 1
+        });
+        let route = &mut self.routes[slot as usize];
+        route.owner = Owner::Client(client);
+        let token = token(Kind::Peer, route.generation, slot);
+        let connection = Connection {
+            fd,
+            slot,
+            address: *address,
+            readable: false,
+            writable: false,
+            ended: false,
+            connecting: true,
+            reused: false,
+        };
+        if let Err(error) = sys::epoll_add(
+            &self.epoll,
+            connection.fd.as_raw_fd(),
+            token,
+            sys::CONNECTION,
+        ) {
+            self.drop_connection(connection);
+            return Err(error);
+        }
+        Ok(connection)
+    }
+
+    pub fn assign(&mut self, connection: &Connection, client: u32) {
+        self.routes[connection.slot as usize].owner = Owner::Client(client);
+    }
+
+    pub fn drop_connection(&mut self, connection: Connection) {
+        self.free_route(connection.slot); // closing the descriptor takes it out of epoll
+    }
+
+    fn free_route(&mut self, slot: u32) {
+        let route = &mut self.routes[slot as usize];
+        if route.owner != Owner::Free {
+            route.generation = route.generation.wrapping_add(1) & 0x3fff_ffff;
+            route.owner = Owner::Free;
+            self.free_routes.push(slot);
+        }
+    }
+
+    pub fn keep_connection(&mut self, group: &Group, connection: Connection) {
+        if self.stopping {
+            return self.drop_connection(connection);
+        }
+        self.routes[connection.slot as usize].owner = Owner::Idle(group.id);
+        if let Some(oldest) = self.pool.put(group, connection, self.now_ms) {
+            self.drop_connection(oldest);
+        }
+    }
+
+    /// After a panic: the routes of a client that is no more.
+    fn free_routes_of(&mut self, client: u32) {
+        for slot in 0..self.routes.len() as u32 {
+            if self.routes[slot as usize].owner == Owner::Client(client) {
+                self.free_route(slot);
+            }
+        }
+    }
+}
+
+impl Worker {
+    pub fn new(
+        shared: Arc<Shared>,
+        listeners: Arc<Vec<Listener>>,
+        wake: Arc<OwnedFd>,
+        workers: usize,
+    ) -> std::io::Result<Worker> {
+        let generation = shared.generation.load(Relaxed);
+        let mut worker = Worker {
+            core: Core::new(shared)?,
+            listeners,
+            wake,
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            // Each client may need a peer's connection and a file beside its own descriptor.
+            most: (sys::descriptor_limit().saturating_sub(64) / 2 / workers).max(16),
+            accepting: false,
+            accept_again_ms: 0,
+            generation,
+            swept_s: 0,
+        };
+        let wake = token(Kind::Wake, 0, 0);
+        sys::epoll_add(&worker.core.epoll, worker.wake.as_raw_fd(), wake, sys::READ)?;
+        worker.set_accepting(true)?;
+        Ok(worker)
+    }
+
+    pub fn run(mut self) {
+        let mut events = [sys::Event { events: 0, u64: 0 }; EVENTS];
+        let mut due = Vec::new();
+        while !self.finished() {
+            let count = sys::epoll_wait(&self.core.epoll, &mut events, self.patience_ms());
+            self.core.tick();
+            self.take_orders();
+            for event in &events[..count] {
+                self.dispatch(event.u64, event.events);
+            }
+            self.core.wheel.due(self.core.now_ms, &mut due);
+            for index in due.drain(..) {
+                self.time_up(index);
+            }
+            self.sweep();
+        }
+        self.core.logs.flush();
+    }
+
+    fn patience_ms(&self) -> i32 {
+        let timer = self.core.wheel.wait_ms(self.core.now_ms).unwrap_or(1000);
+        timer.clamp(1, if self.core.stopping { 50 } else { 1000 }) as i32
+    }
+
+    fn finished(&self) -> bool {
+        let overdue = self.core.now_ms >= self.core.shared.stop_at_ms.load(Relaxed);
+        self.core.stopping && (self.live == 0 || overdue)
+    }
+
+    fn take_orders(&mut self) {
+        let generation = self.core.shared.generation.load(Relaxed);
+        if generation != self.generation {
+            self.generation = generation;
+            self.core.snapshot = self.core.shared.snapshot();
+        }
+        let stop_at = self.core.shared.stop_at_ms.load(Relaxed);
+        if stop_at != u64::MAX && !self.core.stopping {
+            self.begin_stop(stop_at);
+        }
+    }
+
+    /// Take in who knocked before; then no more. A client in the middle of keep-alive gets a moment
+    /// for the request that may be on its way: it is answered, with 'Connection: close'.
+    fn begin_stop(&mut self, stop_at: u64) {
+        for index in 0..self.listeners.len() {
+            while self.accept_one(index) {}
+        }
+        let _ = self.set_accepting(false);
+        self.core.stopping = true;
+        self.core.idle_grace_ms = stop_at.saturating_sub(self.core.now_ms).min(1000);
+        for connection in self.core.pool.expire(u64::MAX, true) {
+            self.core.drop_connection(connection);
+        }
+        for index in 0..self.slots.len() as u32 {
+            if let Some(client) = &mut self.slots[index as usize].client {
+                if client.waiting == crate::conn::Waiting::Idle {
+                    let grace = self.core.now_ms + self.core.idle_grace_ms;
+                    client.deadline_ms = client.deadline_ms.min(grace);
+                    self.core.wheel.set(index, client.deadline_ms);
+                }
+            }
+        }
+    }
+
+    fn set_accepting(&mut self, accepting: bool) -> std::io::Result<()> {
+        if accepting == self.accepting {
+            return Ok(());
+        }
+        self.accepting = accepting;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let fd = listener.fd.as_raw_fd();
+            if accepting {
+                let token = token(Kind::Listener, 0, index as u32);
+                sys::epoll_add(&self.core.epoll, fd, token, sys::LISTENER)?;
+            } else {
+                sys::epoll_remove(&self.core.epoll, fd);
+            }
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, token: u64, flags: u32) {
+        let (generation, index) = ((token >> 32) as u32 & 0x3fff_ffff, token as u32);
+        match token >> 62 {
+            0 => self.client_event(index, generation, flags),
+            1 => self.peer_event(index, generation, flags),
+            2 => {
+                for _ in 0..ACCEPTS {
+                    if !self.accept_one(index as usize) {
+                        break;
+                    }
+                }
+            }
+            _ => sys::event_clear(&self.wake),
+        }
+    }
+
+    fn accept_one(&mut self, index: usize) -> bool {
+        if self.core.stopping {
+            return false;
+        }
+        if self.live >= self.most {
+            self.pause_accepting();
+            return false;
+        }
+        let listener = &self.listeners[index];
+        match sys::accept(&listener.fd) {
+            Ok((fd, address)) => {
+                let asks = listener.address.ip().is_unspecified()
+                    && self
+                        .core
+                        .snapshot
+                        .needs_local_address(listener.address.port());
+                let local = if asks {
+                    sys::local_address(&fd).ok()
+                } else {
+                    None
+                };
+                let local = local.unwrap_or(listener.address);
+                self.adopt(fd, address, local);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    self.pause_accepting();
+                    false
+                }
+                _ => true, // that client is gone already
+            },
+        }
+    }
+
+    /// Out of descriptors: let clients wait in the kernel's queue for a moment.
+    fn pause_accepting(&mut self) {
+        let _ = self.set_accepting(false);
+        self.accept_again_ms = self.core.now_ms + 100;
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, address: SocketAddr, local: SocketAddr) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                client: None,
+            });
+            self.slots.len() as u32 - 1
+        });
+        let token = token(Kind::Client, self.slots[index as usize].generation, index);
+        if sys::epoll_add(&self.core.epoll, fd.as_raw_fd(), token, sys::CONNECTION).is_err() {
+            self.free.push(index);
+            return;
+        }
+        self.live += 1;
+        self.core.shared.counters.connections.fetch_add(1, Relaxed);
+        let client = Box::new(Client::new(fd, index, address, local));
+        self.drive(index, client, |client, core| client.drive(core));
+    }
+
+    fn client_event(&mut self, index: u32, generation: u32, flags: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.generation != generation {
+            return;
+        }
+        let Some(mut client) = slot.client.take() else {
+            return;
+        };
+        client.readable |= flags & (sys::READ | sys::READ_END) != 0;
+        client.writable |= flags & sys::WRITE != 0;
+        client.ended |= flags & sys::READ_END != 0;
+        client.broken |= flags & sys::BROKEN != 0;
+        self.drive(index, client, |client, core| client.drive(core));
+    }
+
+    fn peer_event(&mut self, slot: u32, generation: u32, flags: u32) {
+        let route = &self.core.routes[slot as usize];
+        if route.generation != generation {
+            return;
+        }
+        match route.owner {
+            Owner::Free => {}
+            Owner::Idle(group) => {
+                let sign = sys::READ | sys::READ_END | sys::BROKEN;
+                if flags & sign != 0 {
+                    if let Some(connection) = self.core.pool.remove(group, slot) {
+                        self.core.drop_connection(connection);
+                    }
+                }
+            }
+            Owner::Client(index) => {
+                let Some(mut client) = self.slots[index as usize].client.take() else {
+                    return;
+                };
+                let found = client
+                    .forward
+                    .as_mut()
+                    .and_then(|it| it.connection.as_mut());
+                if let Some(connection) = found.filter(|found| found.slot == slot) {
+                    let broken = flags & sys::BROKEN != 0;
+                    connection.readable |= flags & (sys::READ | sys::READ_END) != 0 || broken;
+                    connection.writable |= flags & sys::WRITE != 0 || broken;
+                    connection.ended |= flags & sys::READ_END != 0 || broken;
+                }
+                self.drive(index, client, |client, core| client.drive(core));
+            }
+        }
+    }
+
+    fn time_up(&mut self, index: u32) {
+        let Some(client) = self.slots[index as usize].client.take() else {
+            return;
+        };
+        if client.deadline_ms > self.core.now_ms {
+            self.core.wheel.set(index, client.deadline_ms);
+            self.slots[index as usize].client = Some(client);
+            return;
+        }
+        self.drive(index, client, |client, core| client.timed_out(core));
+    }
+
+    /// Run one connection's code. A panic there ends that connection and no other.
+    fn drive(
+        &mut self,
+        index: u32,
+        mut client: Box<Client>,
+        work: impl FnOnce(&mut Client, &mut Core) -> bool,
+    ) {
+        let core = &mut self.core;
+        match catch_unwind(AssertUnwindSafe(|| work(&mut client, core))) {
+            Ok(true) => self.slots[index as usize].client = Some(client),
+            Ok(false) => {
+                self.dismiss(&mut client);
+                drop(client);
+                self.vacate(index);
+            }
+            Err(_) => {
+                drop(client);
+                self.core.scratch.resize(SCRATCH, 0); // it may have been on loan
+                self.core.free_routes_of(index);
+                self.core.shared.counters.panics.fetch_add(1, Relaxed);
+                self.vacate(index);
+            }
+        }
+    }
+
+    /// Give back what a connection that ends still holds.
+    fn dismiss(&mut self, client: &mut Client) {
+        if let Some(mut exchange) = client.exchange.take() {
+            client.account(&mut self.core, &mut exchange);
+            self.core.give_back_exchange(exchange);
+        }
+        if let Some(mut forward) = client.forward.take() {
+            client.let_go(&mut self.core, &mut forward, false);
+        }
+        self.core.give_back(std::mem::take(&mut client.buffer));
+        self.core.give_back(std::mem::take(&mut client.out));
+    }
+
+    fn vacate(&mut self, index: u32) {
+        self.core.wheel.remove(index);
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
+        self.free.push(index);
+        self.live -= 1;
+    }
+
+    /// Once a second: the log, old idle connections. And a paused door opens again.
+    fn sweep(&mut self) {
+        if !self.accepting && !self.core.stopping && self.core.now_ms >= self.accept_again_ms {
+            let _ = self.set_accepting(true);
+        }
+        if self.swept_s == self.core.wall_s {
+            return;
+        }
+        self.swept_s = self.core.wall_s;
+        self.core.logs.flush();
+        for connection in self.core.pool.expire(self.core.now_ms, false) {
+            self.core.drop_connection(connection);
+        }
+    }
+}
