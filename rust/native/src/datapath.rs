@@ -73,7 +73,9 @@ impl Datapath {
 
     fn set_service(&self, address: &str, port: u16, index: u32) -> PyResult<()> {
         let address = parsed(address)?;
-        self.lock().set_service(address, port, index).map_err(raised)
+        self.lock()
+            .set_service(address, port, index)
+            .map_err(raised)
     }
 
     fn remove_service(&self, address: &str, port: u16) -> PyResult<()> {
@@ -102,8 +104,11 @@ impl Datapath {
                     u16::from_be_bytes(real.port),
                     real.service,
                     real.flags & REAL_LISTED != 0,
-                    (hop.interface != 0)
-                        .then_some((hop.destination_mac, hop.source_mac, hop.interface)),
+                    (hop.interface != 0).then_some((
+                        hop.destination_mac,
+                        hop.source_mac,
+                        hop.interface,
+                    )),
                 )
             })
             .collect())
@@ -166,10 +171,6 @@ impl Datapath {
         let result = py
             .detach(|| self.lock().test_run(frame, repeat))
             .map_err(raised)?;
-        Ok((
-            result.verdict,
-            PyBytes::new(py, &result.packet),
-            result.ns,
-        ))
+        Ok((result.verdict, PyBytes::new(py, &result.packet), result.ns))
     }
 }
