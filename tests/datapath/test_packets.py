@@ -53,7 +53,7 @@ def test_the_checksum_carries(rig: Rig, wanted: int) -> None:
     rig.serve([1])
     frame = bytearray(bytes(segment("A", id=0, chksum=0)))
     rest = sum(int.from_bytes(frame[i : i + 2]) for i in range(14, 34, 2))
-    frame[18:20] = ((~wanted - rest) % 0xFFFF).to_bytes(2)
+    frame[18:20] = (-(wanted + rest) % 0xFFFF).to_bytes(2)
     frame[24:26] = wanted.to_bytes(2)
     assert checksum_is_right(bytes(frame))
     _, after = rig.send(bytes(frame))

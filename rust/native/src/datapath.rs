@@ -15,6 +15,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 type Hop = ([u8; 6], [u8; 6], u32);
+/// ([(real, active, inactive)], live, ended)
+type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
 type RealRow = (u32, String, u16, u32, bool, Option<Hop>);
 
 /// The director's eBPF maps and program.
@@ -151,7 +153,7 @@ impl Datapath {
     }
 
     #[pyo3(signature = (age_s=0))]
-    fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<(Vec<(u32, u64, u64)>, u64, u64)> {
+    fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<SweepRow> {
         let sweep = py.detach(|| self.lock().sweep(age_s)).map_err(raised)?;
         let tallies = (0..)
             .zip(&sweep.tallies)
