@@ -133,6 +133,7 @@ def test_what_is_not_ours_goes_up_untouched(rig: Rig) -> None:
     rig.serve([1])
     frames = [
         segment(dport=81),
+        segment(dport=0),
         segment(dst="10.0.0.99"),
         Ether(dst=HERE) / IP(dst=VIP) / ICMP(),
         Ether(dst=HERE) / IP(dst=VIP) / UDP(dport=80),

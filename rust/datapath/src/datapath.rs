@@ -303,7 +303,8 @@ fn service_key(address: Ipv4Addr, port: u16) -> ServiceKey {
     ServiceKey {
         address: address.octets(),
         port: port.to_be_bytes(),
-        protocol: PROTOCOL_TCP,
+        // The mark of an address is no service: TCP to port 0 must not find it.
+        protocol: if port == 0 { 0 } else { PROTOCOL_TCP },
         zero: 0,
     }
 }
