@@ -197,12 +197,10 @@ class Lan:
         return self._captures[-1]
 
     def run(self, name: str, *command: str, **options: Any) -> subprocess.Popen[bytes]:
-        """A process on that machine: its pid is the command's own, so are its group and end."""
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", self._prefix + name, *command],
-            start_new_session=True,
-            **options,
-        )
+        """A process on that machine: its pid is the command's own, so are its group and end. Not
+        by `ip netns exec`, which hides bpffs."""
+        with inside(self._prefix + name):
+            process = subprocess.Popen(command, start_new_session=True, **options)
         self._processes.append(process)
         return process
 

@@ -97,7 +97,7 @@ def desired(
     }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
     reals: dict[int, Real] = dict(kept)
-    slots: dict[int, tuple[int, ...]] = {index: () for index in found.slots}
+    slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
     for service in services:
         index = wanted_services[(service.address, service.port)]
         weighted: list[tuple[int, int]] = []

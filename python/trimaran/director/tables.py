@@ -48,9 +48,7 @@ class Tables:
     slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def turns(
-    scheduler: Literal["rr", "wrr"], weighted: Sequence[tuple[int, int]]
-) -> tuple[int, ...]:
+def turns(scheduler: Literal["rr", "wrr"], weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
     """The cycle of a scheduler over (real, weight), given in the order of the configuration.
 
     As in IPVS the one added last comes first, weight 0 gets no new flow, and rr heeds no other

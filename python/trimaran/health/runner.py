@@ -1,7 +1,7 @@
 """Runs the probes: one task per check, their starts spread so that they never come in one burst."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,16 +24,17 @@ class LastProbe:
 
 class Runner(Generic[Key]):
     """Watches what the keys stand for. `changed(key, verdict)` is called when one goes down or
-    comes up."""
+    comes up; those in `down` were found so by an earlier process."""
 
     def __init__(
         self,
         checks: Mapping[Key, CheckSettings],
         changed: Callable[[Key, Verdict], None],
+        down: Set[Key] = frozenset(),
     ) -> None:
         self._checks = dict(checks)
         self._changed = changed
-        self.verdicts = {key: Verdict() for key in checks}
+        self.verdicts = {key: Verdict(up=key not in down) for key in checks}
         self.last: dict[Key, LastProbe] = {}
 
     async def run(self) -> None:

@@ -3,7 +3,7 @@ through tc."""
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -70,8 +70,7 @@ class Director:
     def tables(self) -> Tables:
         """What is in the kernel now."""
         services = {
-            (IPv4Address(address), port): index
-            for address, port, index in self._native.services()
+            (IPv4Address(address), port): index for address, port, index in self._native.services()
         }
         reals = {
             index: Real(IPv4Address(address), port, service, listed, hop and Hop(*hop))
@@ -87,7 +86,7 @@ class Director:
         for step in steps:
             match step:
                 case SetReal(index, real):
-                    hop = real.hop and (real.hop.destination, real.hop.source, real.hop.interface)
+                    hop = astuple(real.hop) if real.hop else None
                     native.set_real(
                         index, str(real.address), real.port, real.service, real.listed, hop
                     )
