@@ -137,6 +137,18 @@ def test_a_role_that_keeps_crashing_is_tried_later_each_time(node: Node) -> None
     asyncio.run(asyncio.wait_for(play(), 3 * DEADLINE_S))
 
 
+def test_a_role_that_crashes_when_it_is_ready_is_not_started_in_a_hot_loop(node: Node) -> None:
+    node.role("director", crash_when_ready=0)  # ending with 0 unasked is a crash as well
+
+    async def scene(supervisor: Supervisor) -> None:
+        keeper = supervisor.keepers["director"]
+        began = time.monotonic()
+        await until(lambda: keeper.restarts >= 4, "four crashes")
+        assert time.monotonic() - began > 0.25 + 0.5 + 1.0
+
+    node.run(scene)
+
+
 def test_the_end_of_the_supervisor_ends_the_roles(node: Node, tmp_path: Path) -> None:
     """A supervisor that is killed leaves no role behind."""
     reader, writer = os.pipe()

@@ -154,6 +154,7 @@ class Keeper:
             self._step(Step.CRASHED, cause)
             wait_s = delay_s(self.crashes)
             self._report("role.exited", f"crashed; starts again in {wait_s:g} s", cause, data)
+            self._ready.clear()  # it was set if the role had become ready; stop() sets it too
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), wait_s)
 
