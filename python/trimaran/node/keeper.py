@@ -199,9 +199,10 @@ class Keeper:
             hurry = asyncio.create_task(self._hurry.wait())
             await asyncio.wait([task, hurry], timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
-            if task.done() or self._process is None:
+            if task.done():
                 break
-            self._process.signal(number)
+            if self._process is not None:
+                self._process.signal(number)
             self._hurry.clear()
         await task
         self._process = None
