@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "python" / "trimaran"
 
 PURE_STANDARD = {
-    "abc", "base64", "bisect", "collections", "dataclasses", "difflib", "enum", "fnmatch",
+    "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum", "fnmatch",
     "functools", "hashlib", "heapq", "hmac", "importlib", "ipaddress", "itertools", "json", "math",
     "operator", "posixpath", "random", "re", "string", "struct", "textwrap", "types", "typing",
 }  # fmt: skip
