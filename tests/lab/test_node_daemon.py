@@ -122,6 +122,10 @@ def test_sighup_takes_nothing_down(machine: Machine) -> None:
 
 def test_a_killed_daemon_leaves_nothing_that_the_next_one_trips_over(machine: Machine) -> None:
     first = machine.real_server()
+    status = json.loads(machine.trimaran("status", "--json").stdout)
+    role = status["roles"]["real_server"]["pid"]
+    lock = machine.run_dir / "node4" / "lock"
+    assert lock in [path.resolve() for path in Path(f"/proc/{role}/fd").iterdir()]
     first.send_signal(signal.SIGKILL)  # its role ends by itself and undoes; the socket stays
     ended(first)
     second = machine.real_server()  # waits for that role's end
