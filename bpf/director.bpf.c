@@ -176,7 +176,7 @@ ALWAYS_INLINE void account(__u32 index, const struct packet *packet, __u32 segme
 /* What becomes of a packet without readable ports: it concerns us only if its address does. */
 ALWAYS_INLINE enum verdict refuse(const struct packet *packet, enum reason reason)
 {
-	struct service_key key = { .address = packet->key.address, .protocol = PROTOCOL_TCP };
+	struct service_key key = { .address = packet->key.address };
 
 	return bpf_map_lookup_elem(&services, &key) ? drop(reason) : PASS;
 }

@@ -16,8 +16,8 @@
 #define MAX_SLOTS 65536
 #define DEFAULT_MAX_FLOWS (1 << 20)
 
-/* A virtual service. `port` 0 marks an address that carries at least one service: it is looked up
- * only for packets whose ports cannot be read. */
+/* A virtual service. Protocol 0 (and port 0) marks an address that carries at least one service:
+ * it is looked up only for packets whose ports cannot be read. */
 struct service_key {
 	__be32 address;
 	__be16 port;

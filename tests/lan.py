@@ -119,6 +119,7 @@ class Lan:
     """One switch, and machines with an interface called ens33."""
 
     def __init__(self) -> None:
+        self._sweep()
         self._prefix = f"trimaran-test-{os.getpid()}-"
         self._namespaces: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -127,6 +128,14 @@ class Lan:
         ip("-n", self._switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0",
            "forward_delay", "0")  # fmt: skip
         ip("-n", self._switch, "link", "set", "br0", "up")
+
+    @staticmethod
+    def _sweep() -> None:
+        """Remove what a killed test run left behind."""
+        for place in Path("/run/netns").glob("trimaran-test-*"):
+            if not Path(f"/proc/{place.name.split('-')[2]}").exists():
+                with suppress(RuntimeError):
+                    ip("netns", "del", place.name)
 
     def _make(self, name: str) -> str:
         namespace = self._prefix + name
@@ -188,12 +197,10 @@ class Lan:
         return self._captures[-1]
 
     def run(self, name: str, *command: str, **options: Any) -> subprocess.Popen[bytes]:
-        """A process on that machine: its pid is the command's own, so are its group and end."""
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", self._prefix + name, *command],
-            start_new_session=True,
-            **options,
-        )
+        """A process on that machine: its pid is the command's own, so are its group and end. Not
+        by `ip netns exec`, which hides bpffs."""
+        with inside(self._prefix + name):
+            process = subprocess.Popen(command, start_new_session=True, **options)
         self._processes.append(process)
         return process
 

@@ -47,23 +47,17 @@ def test_the_checksum_is_right_for_every_header(rig: Rig) -> None:
             assert checksum_is_right(after), f"id {ident} ttl {ttl}"
 
 
-@pytest.mark.parametrize("wanted", [0x0000, 0xFEFF, 0xFFFF, 0xFF00, 0x0100, 0xFEFE])
+@pytest.mark.parametrize("wanted", [0x0000, 0xFEFF, 0xFF00, 0x0100, 0xFEFE])
 def test_the_checksum_carries(rig: Rig, wanted: int) -> None:
     """The ends of one's complement arithmetic, reached by choosing the IP id."""
     rig.serve([1])
-    for ident in range(65536):
-        frame = bytearray(bytes(segment("A", id=0)))
-        frame[18:20] = ident.to_bytes(2)
-        frame[24:26] = b"\0\0"
-        total = sum(int.from_bytes(frame[i : i + 2]) for i in range(14, 34, 2))
-        total = (total & 0xFFFF) + (total >> 16)
-        total = (total & 0xFFFF) + (total >> 16)
-        if ~total & 0xFFFF == wanted:
-            frame[24:26] = wanted.to_bytes(2)
-            _, after = rig.send(bytes(frame))
-            assert checksum_is_right(after)
-            return
-    assert wanted == 0xFFFF, "a sum of zero cannot be: the header is not zero"
+    frame = bytearray(bytes(segment("A", id=0, chksum=0)))
+    rest = sum(int.from_bytes(frame[i : i + 2]) for i in range(14, 34, 2))
+    frame[18:20] = (-(wanted + rest) % 0xFFFF).to_bytes(2)
+    frame[24:26] = wanted.to_bytes(2)
+    assert checksum_is_right(bytes(frame))
+    _, after = rig.send(bytes(frame))
+    assert checksum_is_right(after)
 
 
 def test_a_flow_stays_where_it_began(rig: Rig) -> None:
@@ -139,6 +133,7 @@ def test_what_is_not_ours_goes_up_untouched(rig: Rig) -> None:
     rig.serve([1])
     frames = [
         segment(dport=81),
+        segment(dport=0),
         segment(dst="10.0.0.99"),
         Ether(dst=HERE) / IP(dst=VIP) / ICMP(),
         Ether(dst=HERE) / IP(dst=VIP) / UDP(dport=80),

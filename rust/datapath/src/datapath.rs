@@ -206,20 +206,27 @@ impl Datapath {
 
     /// Free the index, and zero its counters. No table and no flow may name it any more.
     pub fn remove_real(&mut self, index: u32) -> Result<(), Error> {
-        self.array::<Real>("reals")?.set(index, Real::default(), 0)?;
+        self.array::<Real>("reals")?
+            .set(index, Real::default(), 0)?;
         let mut counters = self.per_cpu::<Counters>("counters")?;
-        let zeros = counters.get(&index, 0)?.iter().map(|_| Counters::default()).collect::<Vec<_>>();
+        let zeros = counters
+            .get(&index, 0)?
+            .iter()
+            .map(|_| Counters::default())
+            .collect::<Vec<_>>();
         Ok(counters.set(index, zeros.try_into().map_err(Error::Flows)?, 0)?)
     }
 
     /// One real server's counters, all CPUs together.
     pub fn counters(&mut self, index: u32) -> Result<Counters, Error> {
         let values = self.per_cpu::<Counters>("counters")?.get(&index, 0)?;
-        Ok(values.iter().fold(Counters::default(), |sum, value| Counters {
-            packets: sum.packets + value.packets,
-            bytes: sum.bytes + value.bytes,
-            connections: sum.connections + value.connections,
-        }))
+        Ok(values
+            .iter()
+            .fold(Counters::default(), |sum, value| Counters {
+                packets: sum.packets + value.packets,
+                bytes: sum.bytes + value.bytes,
+                connections: sum.connections + value.connections,
+            }))
     }
 
     /// How often each reason was met.
@@ -256,11 +263,15 @@ impl Datapath {
     }
 
     fn service_map(&mut self) -> Result<HashMap<&mut MapData, ServiceKey, Service>, Error> {
-        Ok(HashMap::try_from(self.ebpf.map_mut("services").expect(OURS))?)
+        Ok(HashMap::try_from(
+            self.ebpf.map_mut("services").expect(OURS),
+        )?)
     }
 
     fn tables(&mut self) -> Result<ArrayOfMaps<&mut MapData, Array<MapData, u32>>, Error> {
-        Ok(ArrayOfMaps::try_from(self.ebpf.map_mut("tables").expect(OURS))?)
+        Ok(ArrayOfMaps::try_from(
+            self.ebpf.map_mut("tables").expect(OURS),
+        )?)
     }
 
     fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>, Error> {
@@ -282,7 +293,9 @@ impl Datapath {
 const OURS: &str = "bpf/maps.h defines it";
 
 fn program(ebpf: &mut Ebpf) -> &mut SchedClassifier {
-    let program = ebpf.program_mut(PROGRAM).expect("bpf/director.bpf.c defines it");
+    let program = ebpf
+        .program_mut(PROGRAM)
+        .expect("bpf/director.bpf.c defines it");
     program.try_into().expect("it is in section classifier")
 }
 
@@ -290,7 +303,8 @@ fn service_key(address: Ipv4Addr, port: u16) -> ServiceKey {
     ServiceKey {
         address: address.octets(),
         port: port.to_be_bytes(),
-        protocol: PROTOCOL_TCP,
+        // The mark of an address is no service: TCP to port 0 must not find it.
+        protocol: if port == 0 { 0 } else { PROTOCOL_TCP },
         zero: 0,
     }
 }

@@ -69,7 +69,10 @@ fn expired(flow: &Flow, now_s: u32) -> bool {
 
 /// Seconds on the clock that stamps the flows.
 pub fn now_s() -> u32 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: writes one timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
     time.tv_sec as u32
@@ -133,7 +136,11 @@ fn for_each(
     let mut first = true;
     loop {
         let mut attribute = BatchAttribute {
-            in_batch: if first { 0 } else { &position as *const u64 as u64 },
+            in_batch: if first {
+                0
+            } else {
+                &position as *const u64 as u64
+            },
             out_batch: &mut next as *mut u64 as u64,
             keys: keys.as_mut_ptr() as u64,
             values: flows.as_mut_ptr() as u64,

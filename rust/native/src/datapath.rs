@@ -15,6 +15,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 type Hop = ([u8; 6], [u8; 6], u32);
+/// ([(real, active, inactive)], live, ended)
+type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
 type RealRow = (u32, String, u16, u32, bool, Option<Hop>);
 
 /// The director's eBPF maps and program.
@@ -73,7 +75,9 @@ impl Datapath {
 
     fn set_service(&self, address: &str, port: u16, index: u32) -> PyResult<()> {
         let address = parsed(address)?;
-        self.lock().set_service(address, port, index).map_err(raised)
+        self.lock()
+            .set_service(address, port, index)
+            .map_err(raised)
     }
 
     fn remove_service(&self, address: &str, port: u16) -> PyResult<()> {
@@ -102,8 +106,11 @@ impl Datapath {
                     u16::from_be_bytes(real.port),
                     real.service,
                     real.flags & REAL_LISTED != 0,
-                    (hop.interface != 0)
-                        .then_some((hop.destination_mac, hop.source_mac, hop.interface)),
+                    (hop.interface != 0).then_some((
+                        hop.destination_mac,
+                        hop.source_mac,
+                        hop.interface,
+                    )),
                 )
             })
             .collect())
@@ -146,7 +153,7 @@ impl Datapath {
     }
 
     #[pyo3(signature = (age_s=0))]
-    fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<(Vec<(u32, u64, u64)>, u64, u64)> {
+    fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<SweepRow> {
         let sweep = py.detach(|| self.lock().sweep(age_s)).map_err(raised)?;
         let tallies = (0..)
             .zip(&sweep.tallies)
@@ -166,10 +173,6 @@ impl Datapath {
         let result = py
             .detach(|| self.lock().test_run(frame, repeat))
             .map_err(raised)?;
-        Ok((
-            result.verdict,
-            PyBytes::new(py, &result.packet),
-            result.ns,
-        ))
+        Ok((result.verdict, PyBytes::new(py, &result.packet), result.ns))
     }
 }
