@@ -119,6 +119,7 @@ class Lan:
     """One switch, and machines with an interface called ens33."""
 
     def __init__(self) -> None:
+        self._sweep()
         self._prefix = f"trimaran-test-{os.getpid()}-"
         self._namespaces: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -127,6 +128,14 @@ class Lan:
         ip("-n", self._switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0",
            "forward_delay", "0")  # fmt: skip
         ip("-n", self._switch, "link", "set", "br0", "up")
+
+    @staticmethod
+    def _sweep() -> None:
+        """Remove what a killed test run left behind."""
+        for place in Path("/run/netns").glob("trimaran-test-*"):
+            if not Path(f"/proc/{place.name.split('-')[2]}").exists():
+                with suppress(RuntimeError):
+                    ip("netns", "del", place.name)
 
     def _make(self, name: str) -> str:
         namespace = self._prefix + name

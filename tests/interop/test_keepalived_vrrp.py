@@ -62,8 +62,8 @@ def down(priority: int) -> float:
 
 def test_keepalived_is_master_dies_and_returns(pair: Pair) -> None:
     theirs = pair.theirs(151)
-    ours = pair.ours(101)
     pair.wait_holder("theirs", down(151))
+    ours = pair.ours(101)
     wait_until("we heard it", lambda: ours.status()["routers"][0]["master"])
     assert ours.status()["routers"][0]["master"] == {"address": THEIRS, "priority": 151}
 
@@ -92,9 +92,9 @@ def test_keepalived_is_master_dies_and_returns(pair: Pair) -> None:
 
 def test_ours_is_master_resigns_and_returns(pair: Pair) -> None:
     ours = pair.ours(151)
-    pair.theirs(101)
     pair.wait_holder("ours", down(151))
-    wait_until("adverts", lambda: len(pair.wire.adverts(OURS, 151)) >= 2)
+    theirs = pair.theirs(101)
+    wait_until("they are BACKUP", lambda: "Entering BACKUP STATE" in theirs.log())
 
     ours.stop()
     assert ours.process.wait(10) == 0
@@ -113,8 +113,9 @@ def test_ours_is_master_resigns_and_returns(pair: Pair) -> None:
 
 def test_keepalived_resigns_to_ours(pair: Pair) -> None:
     theirs = pair.theirs(151)
-    ours = pair.ours(101)
     pair.wait_holder("theirs", down(151))
+    ours = pair.ours(101)
+    wait_until("we heard it", lambda: ours.status()["routers"][0]["master"])
     theirs.stop()
     pair.wait_holder("ours", 1)
     event = ours.wait_for(kind="event", message="front: BACKUP → MASTER")
@@ -162,6 +163,9 @@ def test_a_silent_cut_that_they_win(pair: Pair) -> None:
         lambda: any(each.at > last for each in pair.wire.arps(pair.lan.mac("theirs"), VIP)),
     )
     assert ours.status()["routers"][0]["state"] == "BACKUP"
+    first = next(each.at for each in pair.wire.adverts(OURS, 101) if each.at > last - 1.5)
+    spoken = [each for each in pair.wire.adverts(OURS) if each.at >= first]
+    assert len(spoken) <= 3, "one on the wire, the last word, and silence"
 
 
 def test_another_password_is_rejected_and_told(pair: Pair) -> None:

@@ -244,7 +244,17 @@ def test_without_its_privileges_it_says_so(nodes: Nodes) -> None:
     role = nodes.start("a", 255, under=("setpriv", "--bounding-set=-net_raw"))
     status, said = role.ended()
     assert status == 2
-    assert said == "trimaran: the vrrp role cannot start: [Errno 1] Operation not permitted\n"
+    assert said.startswith("trimaran: the vrrp role cannot start: raw sockets are refused; ")
+    assert said.count("\n") == 1
+
+
+def test_two_routers_of_one_id_on_one_lan_are_refused(nodes: Nodes) -> None:
+    settings = VrrpSettings("a", (ROUTER, replace(ROUTER, name="back")))
+    role = Role(nodes.lan, "a", "trimaran.node.vrrp_role", settings)
+    nodes.roles.append(role)
+    status, said = role.ended()
+    assert status == 2
+    assert "back and front both have router_id 10 on ens33" in said
 
 
 def test_without_real_time_it_warns_and_goes_on(nodes: Nodes) -> None:

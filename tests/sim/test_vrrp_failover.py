@@ -158,8 +158,10 @@ def test_a_healed_silent_cut_leaves_the_client_right_at_once(priorities: tuple[i
             world.run(9)
             assert len(world.masters()) == 2, "one on each side"
             world.wire.cuts = set()
+            before = world.adverts
             world.run(TWO_MASTERS_BOUND_S)
             assert len(world.masters()) == 1
+            assert world.adverts - before <= 3 * len(world.nodes), "they talk it to death"
             for _ in range(100):
                 assert world.client_arp == world.masters()[0]
                 world.run(0.1)

@@ -70,6 +70,7 @@ class World:
         self.check: Callable[[], None] = lambda: None
         self.history: list[str] = []
         self.masterships = 0
+        self.adverts = 0
         self.client_arp: int | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -188,6 +189,7 @@ class World:
     def _perform(self, node: Node, effect: Effect) -> None:
         match effect:
             case SendAdvert(priority):
+                self.adverts += 1
                 advert = Advert(10, priority, 1, (VIP.ip,), b"1111")
                 for other in self.nodes:
                     if other is not node:

@@ -174,6 +174,16 @@ def test_a_master_insists_before_a_weaker_one() -> None:
     dialogue.wait(DOWN + 5.3, SendAdvert(100), HOLD, Announce(5))
 
 
+def test_a_flood_is_not_answered_by_a_flood() -> None:
+    dialogue = Dialogue(garp_delay_s=0.0).master()
+    answer = [SendAdvert(100), HOLD, Announce(5)]
+    for number in range(100):
+        dialogue.hears(DOWN + 0.1 + number / 1000, 50, *(answer if number < 5 else []))
+    dialogue.hears(DOWN + 0.3, 0)
+    dialogue.wait(DOWN + 0.104 + 1, SendAdvert(100), HOLD)
+    dialogue.hears(DOWN + 1.2, 50, *answer)
+
+
 def test_a_master_obeys_a_stronger_one_and_leaves_the_last_word_to_it() -> None:
     dialogue = Dialogue().master()
     dialogue.hears(DOWN + 0.3, 150, RemoveAddresses(), SendAdvert(100))

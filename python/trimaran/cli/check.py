@@ -42,7 +42,8 @@ def _check(path: str, node: str | None, console: Console) -> int:
         return REFUSED
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        console.print(Text(f"{path}: cannot be read: {reason}", style="bold red"))
+        line = Text(f"{path}: cannot be read: {reason}", style="bold red")
+        console.print(line, soft_wrap=True)
         return CANNOT_RUN
     _print_tasks(console, path, loaded.stack)
     _print_notes(console, path, loaded.notes)
@@ -50,7 +51,7 @@ def _check(path: str, node: str | None, console: Console) -> int:
 
 
 def _print_tasks(console: Console, path: str, stack: Stack) -> None:
-    console.print(Text.assemble((f"{path}: ", ""), ("can be used", "bold green")))
+    console.print(Text.assemble((f"{path}: ", ""), ("can be used", "bold green")), soft_wrap=True)
     table = Table("node", "address", "what it will do", show_lines=True)
     for name, tasks in describe(stack).items():
         machine = stack.nodes[name]
@@ -62,7 +63,7 @@ def _print_tasks(console: Console, path: str, stack: Stack) -> None:
 def _print_notes(console: Console, path: str, notes: Sequence[Note]) -> None:
     counts = summary(notes)
     if counts:
-        console.print(Text(f"{path}: {counts}", style="bold"))
+        console.print(Text(f"{path}: {counts}", style="bold"), soft_wrap=True)
     for status, style in _STYLES.items():
         for note in (note for note in remarkable(notes) if note.status == status):
             place = f"{note.place.file}:{note.place.line}"
@@ -74,4 +75,4 @@ def _print_problems(console: Console, path: str, problems: Sequence[Problem]) ->
     for problem in problems:
         console.print(Text(str(problem), style="red"), soft_wrap=True)
     count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-    console.print(Text(f"{path}: cannot be used: {count}", style="bold red"))
+    console.print(Text(f"{path}: cannot be used: {count}", style="bold red"), soft_wrap=True)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from trimaran.lab import demo as scenario
 from trimaran.lab.cast import Cast, CastError, cast
-from trimaran.lab.lab import Lab, LabError, NodeStatus, clean, run_directory
+from trimaran.lab.lab import READY_S, Lab, LabError, NodeStatus, clean, run_directory
 from trimaran.lab.requirements import require
 from trimaran.lab.screen import LiveScreen, print_result
 from trimaran.lab.stage import Stage
@@ -129,7 +130,9 @@ def _play(console: Console, lab: Lab, players: Cast) -> Stage:
     view = View(lab, players)
     stage = Stage(lab, players, view, screen)
     with screen:
+        screen.wait("the nodes start", time.monotonic(), READY_S)
         _start(lab)
+        screen.wait("", 0.0, 0.0)
         screen.stage = stage
         scenario.play(stage, scenario.STEPS)
     return stage

@@ -67,9 +67,7 @@ class LiveScreen:
     def end(self, step: "Step") -> None:
         """The step has ended."""
         if not self.console.is_terminal:
-            self.console.print(_step_line(step))
-            if step.error:
-                self.console.print(Text(f"    {step.error}", style="red"))
+            _print_step(self.console, step)
 
     def _render(self) -> RenderableType:
         elapsed = int(time.monotonic() - self._start)
@@ -111,7 +109,7 @@ class LiveScreen:
     def _traffic(self, stage: "Stage") -> RenderableType:
         if not stage.clients:
             return Text()
-        width = min(self.console.width, MAX_WIDTH) - 24
+        width = min(self.console.width, MAX_WIDTH) - 28
         now = time.monotonic()
         line = Text("client  ", style="bold")
         buckets = [[0, 0] for _ in range(width)]
@@ -130,13 +128,10 @@ class LiveScreen:
 
 def print_result(console: Console, stage: "Stage", files: list[str]) -> None:
     """The report for people, when the demo is over."""
-    console.print(Rule(style="blue"))
-    for step in stage.outcome.steps:
-        console.print(_step_line(step))
-        for figure in step.figures:
-            console.print(Text(f"     {figure}", style="dim"))
-        if step.error:
-            console.print(Text(f"     {step.error}", style="red"))
+    if console.is_terminal:  # else each was printed when it ended
+        console.print(Rule(style="blue"))
+        for step in stage.outcome.steps:
+            _print_step(console, step)
     console.print(Rule(style="blue"))
     figures = {**stage.outcome.failover, **stage.outcome.health}
     for name, value in figures.items():
@@ -146,11 +141,19 @@ def print_result(console: Console, stage: "Stage", files: list[str]) -> None:
     console.print(f"   report: {', '.join(files)}", highlight=False)
 
 
+def _print_step(console: Console, step: "Step") -> None:
+    console.print(_step_line(step))
+    for figure in step.figures:
+        console.print(Text(f"     {figure}", style="dim"))
+    if step.error:
+        console.print(Text(f"     {step.error}", style="red"))
+
+
 def _step_line(step: "Step") -> Text:
     if not step.end_s:
         return Text.assemble(("▶  ", "bold yellow"), (step.name, "bold"))
     glyph = ("✓  ", "bold green") if step.ok else ("✗  ", "bold red")
-    spent = f"{step.end_s - step.start_s:5.1f} s {step.requests:6d} requests"
+    spent = f"{step.end_s - step.start_s:5.1f} s {step.requests:6d} sent"
     line = Text.assemble(glyph, f"{step.name:<44}", (spent, "dim"), no_wrap=True)
     if step.failed:
         line.append(f" {step.failed} lost", style="yellow")

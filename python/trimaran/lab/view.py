@@ -90,9 +90,10 @@ class View:
                     return found
         return None
 
-    def listed(self, director: str) -> tuple[str, ...]:
-        """The real servers in a director's table."""
-        return self._listed(self.service(director))
+    def is_listed(self, director: str, proxy: str) -> bool | None:
+        """Whether the proxy is in the director's table; None when the director does not say."""
+        service = self.service(director)
+        return None if service is None else proxy in self._listed(service)
 
     def has_host_route(self, node: str) -> bool:
         """Whether the node's route table sends exactly the VIP to lo."""

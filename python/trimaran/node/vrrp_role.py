@@ -4,24 +4,21 @@ One loop, one timer. Nothing here waits for anything but the next packet or dead
 supervisor does not read in time is dropped and counted, an advert never waits for it.
 """
 
-import errno
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface
 from types import FrameType
-from typing import Any
-
-import msgspec
+from typing import Any, NoReturn
 
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
+from trimaran.node.vrrp_port import Port
 from trimaran.system import clock, realtime
 from trimaran.system.announce import Announcer
 from trimaran.system.link_monitor import LinkMonitor
-from trimaran.system.netlink import Link, Netlink
+from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
 from trimaran.vrrp.effects import (
     Announce,
@@ -33,45 +30,11 @@ from trimaran.vrrp.effects import (
 )
 from trimaran.vrrp.packet import Advert, Rejection, decode, encode, router_id_of, unwrap
 from trimaran.vrrp.router import Router, State
-from trimaran.vrrp.settings import RouterSettings, VrrpSettings
+from trimaran.vrrp.settings import VrrpSettings
 from trimaran.vrrp.status import router_status
 
 REALTIME_PRIORITY = 50
 MOST_PER_WAKE = 256  # datagrams; a flood must not keep the timers waiting
-
-
-class Port:
-    """One interface and the virtual routers on it."""
-
-    def __init__(self, interface: str) -> None:
-        self.interface = interface
-        self.routers: dict[int, Router] = {}
-        self.link: Link | None = None
-        self.socket: VrrpSocket | None = None
-
-    def look(self, link: Link | None) -> None:
-        """Take note of what the interface is now; a new one needs a new socket."""
-        self.link = link
-        index = link.index if link else None
-        if self.socket is not None and self.socket.interface_index != index:
-            self.socket.close()
-            self.socket = None
-        if link is None or self.socket is not None:
-            return
-        try:
-            self.socket = VrrpSocket(link.index)
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            self.link = None  # gone between the look and the socket; the monitor will tell
-
-    def trouble(self) -> str:
-        """Why nothing can be sent here; empty when it can."""
-        if self.link is None:
-            return f"there is no interface {self.interface}"
-        if not self.link.up:
-            return f"{self.interface} is down"
-        return "" if self.link.carrier else f"{self.interface} has no carrier"
 
 
 class VrrpRole:
@@ -87,7 +50,13 @@ class VrrpRole:
         for router in self._routers:
             interface = router.settings.interface
             port = self._ports.setdefault(interface, Port(interface))
-            port.routers[router.settings.router_id] = router
+            number = router.settings.router_id
+            if number in port.routers:
+                raise ValueError(
+                    f"{router.settings.name} and {port.routers[number].settings.name} both have "
+                    f"router_id {number} on {interface}: give one of them another"
+                )
+            port.routers[number] = router
         ours = {address.ip for each in settings.routers for address in each.addresses}
         self._netlink = Netlink()
         self._monitor = LinkMonitor(frozenset(ours))
@@ -225,10 +194,9 @@ class VrrpRole:
 
     def _look_at_interfaces(self) -> None:
         for port in self._ports.values():
-            port.look(self._netlink.link(port.interface))
-            addresses = self._netlink.addresses(port.interface)
+            port.look(self._netlink)
             for router in port.routers.values():
-                source, cause = _source(router.settings, port, addresses)
+                source, cause = port.source(router.settings)
                 router.set_interface(source, cause, clock.now())
                 self._act(router)
 
@@ -338,22 +306,6 @@ class VrrpRole:
                     self._tell(name, Event("preflight.warning", message, cause))
 
 
-def _source(
-    settings: RouterSettings, port: Port, addresses: list[IPv4Interface]
-) -> tuple[IPv4Address | None, str]:
-    """Where to advertise from, or None and why there is nowhere."""
-    if trouble := port.trouble():
-        return None, trouble
-    virtual = {address.ip for address in settings.addresses}
-    present = [address.ip for address in addresses]
-    if settings.source is not None:
-        if settings.source in present:
-            return settings.source, ""
-        return None, f"{port.interface} does not carry {settings.source}, the source of adverts"
-    own = [address for address in present if address not in virtual]
-    return (own[0], "") if own else (None, f"{port.interface} has no IPv4 address of its own")
-
-
 def _first_messages(channel: Channel) -> list[Message]:
     """The configuration and what came with it; [] when the supervisor left before it spoke."""
     while True:
@@ -366,6 +318,11 @@ def _first_messages(channel: Channel) -> list[Message]:
             return messages
 
 
+def _refuse(why: str) -> NoReturn:
+    print(f"trimaran: the vrrp role cannot start: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
     """The process. Exits 2 with one sentence when it cannot start."""
     channel = Channel.inherited()
@@ -374,9 +331,10 @@ def main() -> None:
         return
     try:
         role = VrrpRole(channel, from_plain(VrrpSettings, messages[0]["settings"]))
-    except (OSError, msgspec.ValidationError) as error:
-        print(f"trimaran: the vrrp role cannot start: {error}", file=sys.stderr)
-        sys.exit(2)
+    except PermissionError:
+        _refuse("raw sockets are refused; run it as root, or with CAP_NET_ADMIN and CAP_NET_RAW")
+    except (OSError, ValueError) as error:  # msgspec's ValidationError is a ValueError
+        _refuse(str(error))
     role.run(messages[1:])
 
 

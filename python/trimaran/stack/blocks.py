@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trimaran.stack.errors import Place, Problem, StackError
-from trimaran.stack.source import MAX_CHARACTERS, Source
+from trimaran.stack.source import MAX_CHARACTERS, NOT_UTF8, Source
 
 MAX_DEPTH = 64
 
@@ -104,6 +104,8 @@ def parse(source: Source, grammar: Grammar) -> tuple[Statement, ...]:
     for token in _tokens(text, source, grammar):
         statements = stack[-1][1]
         if token.kind == "word":
+            if NOT_UTF8 in token.word.text:
+                raise _error(token.word.place, "not UTF-8 text", "save the file in UTF-8")
             words.append(token.word)
         elif token.kind == "end":
             if words:

@@ -4,11 +4,10 @@ Each rule is a small generator of findings; `find` runs them all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from trimaran.stack.model import Stack
+from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
     address_of,
@@ -182,10 +181,7 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
     for name, service in stack.virtual_services.items():
         path = ("virtual_services", name, "real_servers")
         _word, service_port = _split(service.listen)
-        try:
-            balancing = directors(stack, service)
-        except ValueError:
-            balancing = []
+        balancing = _directors(stack, service)
         used: dict[IPv4Address, str] = {}
         for word in service.real_servers:
             try:
@@ -208,6 +204,14 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
         if not any(server.weight for server in service.real_servers.values()):
             message = f"virtual service '{name}' has no real server with a weight above 0"
             yield Finding(path, message, "every connection to it will be dropped", False, True)
+
+
+def _directors(stack: Stack, service: VirtualService) -> list[str]:
+    """None where `listen` is wrong, which another rule reports."""
+    try:
+        return directors(stack, service)
+    except ValueError:
+        return []
 
 
 def _split(word: str) -> tuple[str, int | None]:
@@ -289,8 +293,7 @@ def _idle_nodes(stack: Stack) -> Iterator[Finding]:
         busy |= {_split(word)[0] for word in proxy.upstream or {}}
     for service in stack.virtual_services.values():
         busy |= {_split(word)[0] for word in service.real_servers}
-        with suppress(ValueError):
-            busy |= set(directors(stack, service))
+        busy |= set(_directors(stack, service))
     for name, node in stack.nodes.items():
         if not busy & {name, str(node.address)}:
             message = f"node '{name}' has nothing to do in this stack"

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from trimaran.stack.errors import Place
 
 MAX_CHARACTERS = 8 << 20
+NOT_UTF8 = "\N{REPLACEMENT CHARACTER}"  # what bytes become that are no UTF-8
 
 
 class Source:

@@ -14,10 +14,11 @@ from pydantic import SecretStr, ValidationError
 from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.model import PassAuthentication, Proxy, Stack
+from trimaran.stack.nearest import suggestion
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.references import Finding, Path, find
 from trimaran.stack.report import Note
-from trimaran.stack.yaml_errors import problems_of
+from trimaran.stack.yaml_errors import allowed, problems_of
 from trimaran.stack.yaml_tree import Tree, read_tree
 
 
@@ -35,6 +36,17 @@ class _Reader:
         self.tree: Tree = read_tree(text, file)
         self.problems: list[Problem] = list(self.tree.problems)
         self.notes: list[Note] = []
+        self._refuse_inner_keys()
+
+    def _refuse_inner_keys(self) -> None:
+        """`Proxy.http` is for the reader to set, not for the user to write."""
+        proxies = self.tree.data.get("proxies")
+        for name, proxy in proxies.items() if isinstance(proxies, dict) else ():
+            path = ("proxies", name, "http")
+            if isinstance(proxy, dict) and proxy.pop("http", None) is not None:
+                message = f"unknown key 'http' in proxies.{name}"
+                help_ = suggestion("http", allowed(path))
+                self.problems.append(Problem(self.tree.place(path, key=True), message, help_))
 
     def read(self) -> tuple[Stack, list[Note]]:
         stack, pruned = self._validate()

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from trimaran.stack.errors import Place, Problem, StackError
+from trimaran.stack.source import NOT_UTF8
 
 Path = tuple[str | int, ...]
 
@@ -182,6 +183,8 @@ class _Builder:
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         text: str = node.value
+        if NOT_UTF8 in text:
+            self._problem(node, "not UTF-8 text", "save the file in UTF-8")
         if kind == "str":
             return text
         if kind == "null":

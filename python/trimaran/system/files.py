@@ -10,8 +10,9 @@ class DiskFiles:
     """`stack.files.Files` on the disk."""
 
     def read(self, path: str) -> str:
-        """The text of a file. Raises OSError."""
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        """The text of a file. Raises OSError. What is not UTF-8 becomes U+FFFD, which the readers
+        refuse outside comments."""
+        return Path(path).read_text(encoding="utf-8", errors="replace")
 
     def read_secret(self, path: str) -> str:
         """The text of a file that only its owner may read. Raises OSError."""

@@ -47,6 +47,7 @@ from trimaran.vrrp.packet import OWNER, RESIGN, Advert, Rejection
 from trimaran.vrrp.settings import RouterSettings
 
 LOST_ADVERTS = 3
+ANSWERS_PER_INTERVAL = 5  # a flood of adverts must not become a flood of ours and of ARP
 RESIGNATION_BOUND_S = 1.5  # the longest skew, 1 s, and time for the successor's advert
 REJECTION_EVENT_EVERY_S = 60.0
 
@@ -96,6 +97,7 @@ class Router:
         self._announce_at: float | None = None
         self._announce_repeat = 0
         self._preempt_at: float | None = None
+        self._answers_left = 0
         self._sent_at = 0.0
         self._heard_at = 0.0
         self._resigned: IPv4Address | None = None
@@ -290,9 +292,24 @@ class Router:
     def _take_over(self, now: float) -> None:
         self.counters["became_master"] += 1
         self.master = None
-        self._insist(now)
+        self._answers_left = ANSWERS_PER_INTERVAL
+        self._claim(now)
+
+    def _beat(self, now: float) -> None:
+        self._answers_left = ANSWERS_PER_INTERVAL
+        self._advertise(now)
+
+    def _reply(self, now: float) -> None:
+        if self._answers_left:
+            self._answers_left -= 1
+            self._advertise(now)
 
     def _insist(self, now: float) -> None:
+        if self._answers_left:
+            self._answers_left -= 1
+            self._claim(now)
+
+    def _claim(self, now: float) -> None:
         self._advertise(now)
         self._announce(self.settings.garp_repeat, now)
         if self.settings.garp_delay_s:
@@ -387,9 +404,9 @@ TABLE: dict[State, dict[On, Rule]] = {
         On.BROKEN: (State.FAULT, Router._abdicate),
         On.STOP: (State.RESIGNING, Router._resign),
         On.WELL: None,
-        On.TIMER: (State.MASTER, Router._advertise),
+        On.TIMER: (State.MASTER, Router._beat),
         On.LATE: (State.BACKUP, Router._step_down),
-        On.RESIGNED: (State.MASTER, Router._advertise),
+        On.RESIGNED: (State.MASTER, Router._reply),
         On.STRONGER: (State.BACKUP, Router._yield),
         On.WEAKER: (State.MASTER, Router._insist),
     },

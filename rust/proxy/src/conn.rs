@@ -1,7 +1,9 @@
 //! One client connection: read a head, serve it, again; or linger and close.
 //!
+//! ```text
 //!     Head --whole head--> Serving --answered, kept--> Head
 //!                             \--answered, not kept--> Linger --> closed
+//! ```
 //!
 //! `drive` goes on until it would have to wait. What it waits for decides the time limit.
 

@@ -367,8 +367,10 @@ impl Client {
             },
         };
         core.scratch = scratch;
-        if matches!(forward.reply, Reply::Done) && forward.chunk {
-            self.out.extend_from_slice(chunked::END);
+        if matches!(forward.reply, Reply::Done) {
+            if forward.chunk {
+                self.out.extend_from_slice(chunked::END);
+            }
             self.flush();
         }
         result
@@ -480,11 +482,7 @@ impl Client {
     ) -> Result<(), Fault> {
         let before = self.out.len();
         let used = match &mut forward.reply {
-            Reply::Head => 0,
-            Reply::Done => {
-                self.flush();
-                0
-            }
+            Reply::Head | Reply::Done => 0,
             Reply::Length(left) => {
                 let used = (*left).min(data.len() as u64) as usize;
                 *left -= used as u64;

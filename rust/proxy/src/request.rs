@@ -95,7 +95,7 @@ impl Request {
         let length = match parsed.parse_with_uninit_headers(input, &mut slots) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return still_within(input, limits).map(|()| None),
-            Err(httparse::Error::Version) => return Err(Refusal(505, "HTTP version")),
+            Err(httparse::Error::Version) => return Err(bad_version(input)),
             Err(httparse::Error::TooManyHeaders) => return Err(BAD("too many headers")),
             Err(_) => return Err(BAD("malformed head")),
         };
@@ -246,6 +246,16 @@ pub fn number(text: &[u8]) -> Result<u64, Refusal> {
     Ok(text
         .iter()
         .fold(0, |sum, byte| sum * 10 + u64::from(byte - b'0')))
+}
+
+/// 505 only for what is a request line but for its version's number.
+fn bad_version(input: &[u8]) -> Refusal {
+    let line = input.trim_ascii_start().split(|byte| *byte == b'\n').next();
+    let mut words = line.unwrap_or_default().split(|byte| *byte == b' ').skip(2);
+    match (words.next(), words.next()) {
+        (Some(version), None) if version.starts_with(b"HTTP/") => Refusal(505, "HTTP version"),
+        _ => BAD("malformed request line"),
+    }
 }
 
 fn method_kind(name: &str) -> Result<Method, Refusal> {

@@ -321,6 +321,9 @@ impl Worker {
             while self.accept_one(index) {}
         }
         let _ = self.set_accepting(false);
+        // Without us (and the other workers) to hold it, the port is closed: who comes now is
+        // refused and can go elsewhere, rather than wait in a queue that nobody empties.
+        self.listeners = Arc::default();
         self.core.stopping = true;
         self.core.idle_grace_ms = stop_at.saturating_sub(self.core.now_ms).min(1000);
         for connection in self.core.pool.expire(u64::MAX, true) {
