@@ -20,9 +20,14 @@ $(VENV)/.native: $(VENV)/.packages $(NATIVE_SOURCES)
 	@touch $@
 
 demo: setup ## play the seven-node system on this machine (needs root)
-	@$(VENV)/bin/trimaran lab demo examples/seven-nodes/stack.yaml
+	@exec $(VENV)/bin/trimaran lab demo examples/seven-nodes/stack.yaml
 
-test: setup check ## every test (needs root)
+$(VENV)/.peers: tools/setup
+	@tools/setup peers
+	@touch $@
+
+test: setup check $(VENV)/.peers ## every test (needs root)
+	@[ "$$(id -u)" = 0 ] || { echo "trimaran: make test needs root (network namespaces, eBPF); make test-pure does not." >&2; exit 2; }
 	@$(PYTHON) -m pytest
 
 test-pure: setup ## the tests that need no root

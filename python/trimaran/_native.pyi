@@ -1,8 +1,64 @@
 """The native module: the L4 data plane driver and the L7 engine."""
 
+from collections.abc import Sequence
+from os import PathLike
 from typing import final
 
-__all__ = ["Engine", "check_snapshot"]
+__all__ = ["Datapath", "Engine", "check_snapshot"]
+
+@final
+class Datapath:
+    """The director's eBPF maps and tc program, loaded and verified.
+
+    Maps are pinned in `pin_directory` (on bpffs) and adopted from there when they have this
+    build's layout and `max_flows`; with None they end with the object. Addresses are text, a hop is
+    (destination MAC, source MAC, interface index). OSError: the kernel refused, and says what;
+    ValueError: past a limit of the maps. Calls may come from any thread, one at a time is served.
+    """
+
+    def __new__(
+        cls, pin_directory: str | PathLike[str] | None = None, *, max_flows: int
+    ) -> Datapath: ...
+    @property
+    def adopted(self) -> bool:
+        """The maps were found pinned, with their flows."""
+    def program(self) -> tuple[int, int]:
+        """The tc program's descriptor (the object's own: do not close it) and kernel-wide id."""
+    def unpin(self) -> None:
+        """Remove the pins; idempotent."""
+    def services(self) -> list[tuple[str, int, int]]:
+        """(address, port, index); port 0 marks the address itself."""
+    def set_service(self, address: str, port: int, index: int) -> None:
+        """Serve this address and port with the table of that index."""
+    def remove_service(self, address: str, port: int) -> None:
+        """Serve it no longer; idempotent."""
+    def table(self, service: int) -> list[int]:
+        """The real servers' indices in turn; [] where no table was set."""
+    def set_table(self, service: int, slots: Sequence[int]) -> None:
+        """Swap a service's table at once; on return no packet is still using the old one."""
+    def reals(self) -> list[tuple[int, str, int, int, bool, tuple[bytes, bytes, int] | None]]:
+        """(index, address, port, service, listed, hop) of every real server in use."""
+    def set_real(
+        self,
+        index: int,
+        address: str,
+        port: int,
+        service: int,
+        listed: bool,
+        hop: tuple[bytes, bytes, int] | None,
+    ) -> None:
+        """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known."""
+    def remove_real(self, index: int) -> None:
+        """Free an index that no table and no flow names any more, and zero its counters."""
+    def counters(self, index: int) -> tuple[int, int, int]:
+        """(packets, bytes of IP, connections) of a real server."""
+    def reasons(self) -> list[tuple[str, int]]:
+        """How often each reason (drops, and what was unusual) was met."""
+    def sweep(self, age_s: int = 0) -> tuple[list[tuple[int, int, int]], int, int]:
+        """End the flows that were silent too long, and count the rest: ([(real, active,
+        inactive)], live, ended). `age_s` looks from so many seconds in the future."""
+    def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
+        """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
 
 @final
 class Engine:

@@ -1,6 +1,11 @@
 """Errors in what the user wrote: where, what is wrong, and how to mend it."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trimaran.stack.report import Note
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,19 @@ class Problem:
         return f"{self.place}: {self.message}" + (f" ({self.help})" if self.help else "")
 
 
-class StackError(Exception):
-    """A configuration that cannot be used. Carries every problem found, not only the first."""
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, by place."""
+    return sorted(
+        dict.fromkeys(problems),
+        key=lambda problem: (problem.place.file, problem.place.line, problem.place.column),
+    )
 
-    def __init__(self, problems: list[Problem]) -> None:
+
+class StackError(Exception):
+    """A configuration that cannot be used. Carries every problem found, not only the first, and
+    the notes that its reader had made until then."""
+
+    def __init__(self, problems: list[Problem], notes: Sequence["Note"] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.notes = list(notes)

@@ -130,3 +130,8 @@ class Stack(Model):
     virtual_services: dict[str, VirtualService] = {}
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
+    real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(
+        default={},
+        description="virtual addresses that a node carries on lo as a DR real server, beyond those "
+        "of the virtual services (what a real-server script says)",
+    )

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -19,7 +19,20 @@ def parse_seconds(value: Any) -> Any:
     return float(match[1]) * _UNIT_S[match[2]]
 
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, allow_inf_nan=False)]
+_SECONDS_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": rf"^{_DURATION.pattern}$"},
+    ],
+    "description": "seconds, or a duration such as 500ms, 3s, 2m, 1h",
+}
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_seconds),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema(_SECONDS_SCHEMA),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Weight = Annotated[int, Field(ge=0, le=65535)]
 Secret = SecretStr

@@ -11,8 +11,11 @@ from types import TracebackType
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+_FOREVER = 0xFFFFFFFF
+_SCOPES = {"global": 0, "link": 253, "host": 254}
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
+_MAIN_TABLE = 254
 
 
 class NetworkError(OSError):
@@ -29,6 +32,15 @@ class Link:
     mtu: int
     up: bool
     carrier: bool
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An IPv4 address on an interface of this namespace; `permanent`: without a lifetime."""
+
+    interface: str
+    address: IPv4Interface
+    permanent: bool
 
 
 class Netlink:
@@ -78,6 +90,15 @@ class Netlink:
         rows = self._route.get_addr(family=socket.AF_INET)
         return [self._name(row["index"]) for row in rows if _interface(row).ip == address]
 
+    def holdings(self, address: IPv4Address) -> list[Holding]:
+        """Who in this namespace carries `address`, and whether for good."""
+        rows = self._route.get_addr(family=socket.AF_INET)
+        return [
+            Holding(self._name(row["index"]), _interface(row), _permanent(row))
+            for row in rows
+            if _interface(row).ip == address
+        ]
+
     def set_address(
         self,
         name: str,
@@ -85,20 +106,24 @@ class Netlink:
         *,
         lifetime_s: int | None = None,
         scope: str = "global",
+        label: str | None = None,
     ) -> None:
         """Add the address, or renew it: idempotent. With `lifetime_s` the kernel itself removes it
-        unless it is renewed in time (a dead daemon's address must not stay behind)."""
+        unless it is renewed in time (a dead daemon's address must not stay behind). `label` is the
+        name that old tools show ('lo:0')."""
         link = self._required(name)
-        valid = 0xFFFFFFFF if lifetime_s is None else lifetime_s
+        valid = _FOREVER if lifetime_s is None else lifetime_s
+        more = {} if label is None else {"label": label}
         with _explained(f"add {address} to {name}"):
             self._route.addr(
                 "replace",
                 index=link.index,
                 address=str(address.ip),
                 prefixlen=address.network.prefixlen,
-                scope=scope,
+                scope=_SCOPES[scope],
                 preferred_lft=valid,
                 valid_lft=valid,
+                **more,
             )
 
     def remove_address(self, name: str, address: IPv4Interface) -> bool:
@@ -121,6 +146,36 @@ class Netlink:
             ) from error
         return True
 
+    def has_host_route(self, name: str, address: IPv4Address) -> bool:
+        """True when the main table sends `address`/32 to the interface."""
+        link = self.link(name)
+        if link is None:
+            return False
+        # A dump, for pyroute2 turns get_routes(dst=…) into a lookup.
+        rows = self._route.get_routes(family=socket.AF_INET, table=_MAIN_TABLE, oif=link.index)
+        return any(row["dst_len"] == 32 and row.get_attr("RTA_DST") == str(address) for row in rows)
+
+    def set_host_route(self, name: str, address: IPv4Address) -> None:
+        """Send `address`/32 to the interface: idempotent."""
+        link = self._required(name)
+        with _explained(f"route {address} to {name}"):
+            self._route.route("replace", **_host_route(link, address))
+
+    def remove_host_route(self, name: str, address: IPv4Address) -> bool:
+        """Remove that route; False when it was not there."""
+        link = self.link(name)
+        if link is None:
+            return False
+        try:
+            self._route.route("del", **_host_route(link, address))
+        except NetlinkError as error:
+            if error.code == errno.ESRCH:
+                return False
+            raise NetworkError(
+                error.code, f"cannot remove the route of {address} to {name}: {error}"
+            ) from error
+        return True
+
     def _required(self, name: str) -> Link:
         link = self.link(name)
         if link is None:
@@ -138,6 +193,15 @@ def _explained(action: str) -> Iterator[None]:
         yield
     except NetlinkError as error:
         raise NetworkError(error.code, f"cannot {action}: {error}") from error
+
+
+def _host_route(link: Link, address: IPv4Address) -> dict[str, str | int]:
+    return {
+        "dst": f"{address}/32",
+        "oif": link.index,
+        "scope": _SCOPES["link"],
+        "table": _MAIN_TABLE,
+    }
 
 
 def _link(message: object) -> Link:
@@ -158,3 +222,8 @@ def _interface(row: object) -> IPv4Interface:
     get = row.get_attr  # type: ignore[attr-defined]
     prefix: int = row["prefixlen"]  # type: ignore[index]
     return IPv4Interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")
+
+
+def _permanent(row: object) -> bool:
+    valid: int = row.get_attr("IFA_CACHEINFO")["ifa_valid"]  # type: ignore[attr-defined]
+    return valid == _FOREVER

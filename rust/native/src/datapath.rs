@@ -1,5 +1,178 @@
-use pyo3::prelude::*;
+//! `Datapath` for Python. Addresses are text, MACs 6 bytes; kernel refusals become OSError.
 
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use trimaran_datapath::layout::{NextHop, REAL_LISTED};
+use trimaran_datapath::{Error, HopChange};
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Datapath>()
+}
+
+type Hop = ([u8; 6], [u8; 6], u32);
+/// ([(real, active, inactive)], live, ended)
+type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
+type RealRow = (u32, String, u16, u32, bool, Option<Hop>);
+
+/// The director's eBPF maps and program.
+#[pyclass(frozen, module = "trimaran._native")]
+struct Datapath(Mutex<trimaran_datapath::Datapath>);
+
+impl Datapath {
+    fn lock(&self) -> MutexGuard<'_, trimaran_datapath::Datapath> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn raised(error: Error) -> PyErr {
+    match error {
+        Error::Limit(message) => PyValueError::new_err(message),
+        error => PyOSError::new_err(error.to_string()),
+    }
+}
+
+fn parsed(address: &str) -> PyResult<Ipv4Addr> {
+    address
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{address} is no IPv4 address")))
+}
+
+#[pymethods]
+impl Datapath {
+    #[new]
+    #[pyo3(signature = (pin_directory=None, *, max_flows))]
+    fn new(py: Python<'_>, pin_directory: Option<PathBuf>, max_flows: u32) -> PyResult<Self> {
+        py.detach(|| trimaran_datapath::Datapath::open(pin_directory.as_deref(), max_flows))
+            .map(|datapath| Self(Mutex::new(datapath)))
+            .map_err(raised)
+    }
+
+    #[getter]
+    fn adopted(&self) -> bool {
+        self.lock().adopted()
+    }
+
+    fn program(&self) -> PyResult<(i32, u32)> {
+        self.lock().program().map_err(raised)
+    }
+
+    fn unpin(&self) -> PyResult<()> {
+        self.lock().unpin().map_err(raised)
+    }
+
+    fn services(&self) -> PyResult<Vec<(String, u16, u32)>> {
+        let services = self.lock().services().map_err(raised)?;
+        Ok(services
+            .into_iter()
+            .map(|(address, port, index)| (address.to_string(), port, index))
+            .collect())
+    }
+
+    fn set_service(&self, address: &str, port: u16, index: u32) -> PyResult<()> {
+        let address = parsed(address)?;
+        self.lock()
+            .set_service(address, port, index)
+            .map_err(raised)
+    }
+
+    fn remove_service(&self, address: &str, port: u16) -> PyResult<()> {
+        let address = parsed(address)?;
+        self.lock().remove_service(address, port).map_err(raised)
+    }
+
+    fn table(&self, service: u32) -> PyResult<Vec<u32>> {
+        self.lock().table(service).map_err(raised)
+    }
+
+    fn set_table(&self, py: Python<'_>, service: u32, slots: Vec<u32>) -> PyResult<()> {
+        py.detach(|| self.lock().set_table(service, &slots))
+            .map_err(raised)
+    }
+
+    fn reals(&self) -> PyResult<Vec<RealRow>> {
+        let reals = self.lock().reals().map_err(raised)?;
+        Ok(reals
+            .into_iter()
+            .map(|(index, real)| {
+                let hop = real.hops[usize::from(real.current & 1)];
+                (
+                    index,
+                    Ipv4Addr::from(real.address).to_string(),
+                    u16::from_be_bytes(real.port),
+                    real.service,
+                    real.flags & REAL_LISTED != 0,
+                    (hop.interface != 0).then_some((
+                        hop.destination_mac,
+                        hop.source_mac,
+                        hop.interface,
+                    )),
+                )
+            })
+            .collect())
+    }
+
+    fn set_real(
+        &self,
+        index: u32,
+        address: &str,
+        port: u16,
+        service: u32,
+        listed: bool,
+        hop: Option<Hop>,
+    ) -> PyResult<()> {
+        let hop = match hop {
+            None => HopChange::Unknown,
+            Some((destination_mac, source_mac, interface)) => HopChange::Is(NextHop {
+                destination_mac,
+                source_mac,
+                interface,
+            }),
+        };
+        let address = parsed(address)?;
+        self.lock()
+            .set_real(index, address, port, service, listed, hop)
+            .map_err(raised)
+    }
+
+    fn remove_real(&self, index: u32) -> PyResult<()> {
+        self.lock().remove_real(index).map_err(raised)
+    }
+
+    fn counters(&self, index: u32) -> PyResult<(u64, u64, u64)> {
+        let counters = self.lock().counters(index).map_err(raised)?;
+        Ok((counters.packets, counters.bytes, counters.connections))
+    }
+
+    fn reasons(&self) -> PyResult<Vec<(&'static str, u64)>> {
+        self.lock().reasons().map_err(raised)
+    }
+
+    #[pyo3(signature = (age_s=0))]
+    fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<SweepRow> {
+        let sweep = py.detach(|| self.lock().sweep(age_s)).map_err(raised)?;
+        let tallies = (0..)
+            .zip(&sweep.tallies)
+            .filter(|(_, tally)| tally.active + tally.inactive > 0)
+            .map(|(index, tally)| (index, tally.active, tally.inactive))
+            .collect();
+        Ok((tallies, sweep.live, sweep.ended))
+    }
+
+    #[pyo3(signature = (frame, repeat=1))]
+    fn test_run<'py>(
+        &self,
+        py: Python<'py>,
+        frame: &[u8],
+        repeat: u32,
+    ) -> PyResult<(i32, Bound<'py, PyBytes>, u64)> {
+        let result = py
+            .detach(|| self.lock().test_run(frame, repeat))
+            .map_err(raised)?;
+        Ok((result.verdict, PyBytes::new(py, &result.packet), result.ns))
+    }
 }

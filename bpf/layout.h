@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What the kernel side and user space both read: the truth about every map's keys and values.
+ * rust/datapath/src/layout.rs repeats it, and a test compares the two through the object's BTF.
+ * Any change here raises LAYOUT_VERSION, so that pinned maps of another shape are not adopted.
+ *
+ * Byte order: members called address, *_port and mac are as on the wire; the rest is the machine's.
+ */
+#ifndef TRIMARAN_LAYOUT_H
+#define TRIMARAN_LAYOUT_H
+
+#include <linux/types.h>
+
+#define LAYOUT_VERSION 1
+#define MAX_SERVICES 1024 /* also the address-only entries of `services` */
+#define MAX_REALS 4096
+#define MAX_SLOTS 65536
+#define DEFAULT_MAX_FLOWS (1 << 20)
+
+/* A virtual service. Protocol 0 (and port 0) marks an address that carries at least one service:
+ * it is looked up only for packets whose ports cannot be read. */
+struct service_key {
+	__be32 address;
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+struct service {
+	__u32 index; /* of `tables` and `cursors` */
+};
+
+struct next_hop {
+	__u8 destination_mac[6];
+	__u8 source_mac[6];
+	__u32 interface; /* 0: the MAC is not known */
+};
+
+enum real_flags {
+	REAL_USED = 1,   /* the index is taken */
+	REAL_LISTED = 2, /* well: its flows are forwarded */
+};
+
+/* A real server of one service. Its index never changes while it is in use, so flows may hold it.
+ * A next hop is replaced by writing the other one and then turning `current`, a single byte: a
+ * reader never sees half of each. */
+struct real {
+	__be32 address;
+	__be16 port;
+	__u8 current; /* which of `hops` */
+	__u8 flags;
+	__u32 service;
+	struct next_hop hops[2];
+};
+
+/* Slot 0 of a table holds how many follow; each other slot is a real's index. */
+struct flow_key {
+	__be32 source_address;
+	__be32 address;
+	__be16 source_port;
+	__be16 port;
+	__u32 protocol;
+};
+
+/* The states that a connection seen from the client's side alone can be in. */
+enum flow_state {
+	STATE_NONE,
+	STATE_ESTABLISHED,
+	STATE_SYN_RECV,
+	STATE_FIN_WAIT,
+	STATE_TIME_WAIT,
+	STATE_CLOSE,
+	STATE_COUNT,
+};
+
+enum flow_flags {
+	FLOW_ADOPTED = 1, /* its start was not seen here */
+};
+
+struct flow {
+	__u32 real;
+	__u32 seen_s; /* CLOCK_MONOTONIC, seconds */
+	__u8 state;
+	__u8 flags;
+	__u16 zero;
+};
+
+struct counters {
+	__u64 packets;
+	__u64 bytes; /* of IP, as IPVS counts them */
+	__u64 connections;
+};
+
+/* Why a packet for a service was not forwarded, and what was unusual about one that was. */
+enum reason {
+	REASON_MALFORMED,
+	REASON_FRAGMENT,
+	REASON_TTL,
+	REASON_NO_REAL_SERVER,
+	REASON_REAL_SERVER_DOWN,
+	REASON_NO_MAC,
+	REASON_INTERNAL,
+	REASON_TABLE_FULL, /* forwarded by hash, without a pin */
+	REASON_ADOPTED,    /* forwarded by hash, and pinned */
+	REASON_COUNT,
+};
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* The maps. Every entry point uses the same ones; all are pinned by name. */
+#ifndef TRIMARAN_MAPS_H
+#define TRIMARAN_MAPS_H
+
+#include "helpers.h"
+#include "layout.h"
+
+/* VIP:port -> service. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, MAX_SERVICES);
+	TYPE(key, struct service_key);
+	TYPE(value, struct service);
+} services SEC(".maps");
+
+/* Service -> its table. A table is built whole and then takes its place in one update: a reader
+ * has the old one or the new one. Tables differ in length, hence BPF_F_INNER_MAP. */
+struct table {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, 1);
+	NUMBER(map_flags, BPF_F_INNER_MAP);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+};
+
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	NUMBER(max_entries, MAX_SERVICES);
+	TYPE(key, __u32);
+	INNER(values, struct table);
+} tables SEC(".maps");
+
+/* Service -> how many turns of its table were taken. Shared by all CPUs: the order is exact. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_SERVICES);
+	TYPE(key, __u32);
+	TYPE(value, __u64);
+} cursors SEC(".maps");
+
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	TYPE(key, __u32);
+	TYPE(value, struct real);
+} reals SEC(".maps");
+
+/* A plain hash, not an LRU: a flood must not push live flows out, and user space alone ends
+ * flows, so that its counts are exact. Memory follows the flows. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, DEFAULT_MAX_FLOWS);
+	NUMBER(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, struct flow_key);
+	TYPE(value, struct flow);
+} flows SEC(".maps");
+
+/* By real. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	TYPE(key, __u32);
+	TYPE(value, struct counters);
+} counters SEC(".maps");
+
+/* By reason. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	NUMBER(max_entries, REASON_COUNT);
+	TYPE(key, __u32);
+	TYPE(value, __u64);
+} reasons SEC(".maps");
+
+/* One entry, LAYOUT_VERSION: says what the pinned maps beside it are. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+} layout SEC(".maps");
+
+#endif

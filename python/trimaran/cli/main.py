@@ -1,0 +1,134 @@
+"""`trimaran`: arguments to one function per verb. Every module is imported by the verb it serves,
+so that `trimaran --version` is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from trimaran import __version__
+from trimaran.cli import lab
+from trimaran.system.errors import CannotRunError
+
+app = typer.Typer(
+    help="VRRP failover, an L4 director and an L7 proxy in one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(lab.app, name="lab")
+
+FAILED, CANNOT_RUN = 1, 2
+
+Node = Annotated[Optional[str], typer.Option("--node", "-n", help="The node's name.")]  # noqa: UP045
+RunDirectoryOption = Annotated[
+    Optional[Path],  # noqa: UP045 -- typer reads it so
+    typer.Option("--run-dir", help="Where sockets and state are.", envvar="TRIMARAN_RUN_DIR"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print data instead of tables.")]
+File = Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False)]  # noqa: UP045
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"trimaran {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """VRRP failover, an L4 director and an L7 proxy in one."""
+
+
+@app.command()
+def run(
+    stack: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[STACK]", help="stack.yaml.", exists=True, dir_okay=False),
+    ] = None,
+    node: Node = None,
+    keepalived: File = None,
+    nginx: File = None,
+    lvsrs: File = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Run this machine's part of a stack, or of classic files."""
+    if sys.platform != "linux":
+        raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
+    from trimaran.cli.run import Classic, run_node
+
+    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of any kind.")],
+    node: Node = None,
+) -> None:
+    """What files mean, and what each node would do."""
+    from trimaran.cli.check import check as check_files
+
+    raise typer.Exit(check_files(files, node))
+
+
+@app.command()
+def status(node: Node = None, run_dir: RunDirectoryOption = None, json: Json = False) -> None:
+    """What the node's roles are doing."""
+    from trimaran.cli.status import show_status
+
+    show_status(node, run_dir, as_json=json)
+
+
+@app.command()
+def events(
+    node: Node = None,
+    run_dir: RunDirectoryOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    json: Json = False,
+) -> None:
+    """What happened on the node, and why."""
+    from trimaran.cli.events import show_events
+
+    show_events(node, run_dir, follow=follow, as_json=json)
+
+
+@app.command()
+def start(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+    """Start a role that was stopped or has failed."""
+    from trimaran.cli.roles import change_role
+
+    change_role("start", role, node, run_dir)
+
+
+@app.command()
+def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+    """Stop a role; the others go on."""
+    from trimaran.cli.roles import change_role
+
+    change_role("stop", role, node, run_dir)
+
+
+def main() -> None:
+    """The one place where errors become exit codes: 0 well, 1 failed or refused, 2 cannot run
+    here."""
+    try:
+        app()
+    except CannotRunError as error:
+        _fail(str(error), CANNOT_RUN)
+    except Exception as error:
+        from trimaran.node.client import ControlError
+        from trimaran.stack.errors import StackError
+
+        if not isinstance(error, StackError | ControlError):
+            raise
+        _fail(str(error), FAILED)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"trimaran: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,98 @@
+"""`trimaran run`: files to a plan, and the plan to a daemon."""
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimaran.node import daemon, preflight, roles
+from trimaran.node.plan import plan
+from trimaran.node.run_directory import RunDirectory, default
+from trimaran.stack.load import Loaded, load, load_classic
+from trimaran.stack.model import Stack
+from trimaran.system.errors import CannotRunError
+from trimaran.system.files import DiskFiles
+
+_SAID = {"unknown", "warning"}  # `trimaran check` tells the rest
+
+
+@dataclass(frozen=True)
+class Classic:
+    """The classic files of one machine; None where there is none."""
+
+    keepalived: Path | None
+    nginx: Path | None
+    lvsrs: Path | None
+
+    @property
+    def given(self) -> Path | None:
+        """One of them, or None."""
+        return self.keepalived or self.nginx or self.lvsrs
+
+
+def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Path | None) -> None:
+    """Run until told to stop. Raises StackError, CannotRunError."""
+    file = stack or classic.given
+    if file is None:
+        files = "stack.yaml, or --keepalived, --nginx and --lvsrs files"
+        raise CannotRunError("there is nothing to run", f"give {files}")
+    if stack is not None and classic.given is not None:
+        raise CannotRunError("a stack and classic files cannot be mixed", "give one or the others")
+    wanted = _load(stack, classic, node)
+    name = node or _this_node(wanted, file)
+    directory = RunDirectory(run_dir or default(), name)
+    node_plan = plan(wanted, name, directory.state, directory.pins, str(file))
+    if not node_plan.roles:
+        raise CannotRunError(f"node {name} has no role in {file}", "give it one, or do not run it")
+    directory.take()
+    try:
+        findings = preflight.judge(node_plan, preflight.look(node_plan))
+        for finding in findings:
+            if finding.refuses:
+                raise CannotRunError(finding.message, finding.mend)
+        daemon.run(directory, roles.specs(node_plan, directory.lock), findings)
+    finally:
+        directory.leave()
+
+
+def _load(stack: Path | None, classic: Classic, node: str | None) -> Stack:
+    try:
+        loaded = _read(stack, classic, node)
+    except (OSError, UnicodeError) as error:
+        raise CannotRunError(f"a file cannot be read: {error}") from error
+    for note in loaded.notes:
+        if note.status in _SAID:
+            print(f"trimaran: {note}", file=sys.stderr)
+    return loaded.stack
+
+
+def _read(stack: Path | None, classic: Classic, node: str | None) -> Loaded:
+    """Relative paths in a file are taken from its directory: of absolute paths, so that every
+    process takes them alike. A classic node is named by keepalived's router_id, else as the host
+    is."""
+    if stack is not None:
+        return load([str(stack.absolute())], DiskFiles())
+    keepalived, nginx, lvsrs = (
+        str(path.absolute()) if path else None
+        for path in (classic.keepalived, classic.nginx, classic.lvsrs)
+    )
+    name = node or (None if keepalived else _host())
+    return load_classic(DiskFiles(), name, keepalived=keepalived, nginx=nginx, lvsrs=lvsrs)
+
+
+def _this_node(stack: Stack, file: Path) -> str:
+    """The stack's only node, or the one named as this host."""
+    if len(stack.nodes) == 1:
+        return next(iter(stack.nodes))
+    host = _host()
+    if host in stack.nodes:
+        return host
+    names = ", ".join(stack.nodes)
+    raise CannotRunError(
+        f"{file} has several nodes ({names}), and none is called '{host}' as this host is",
+        "say which one this machine is with --node",
+    )
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0]

@@ -1,0 +1,118 @@
+"""`trimaran status`."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trimaran.cli.nodes import control_socket
+from trimaran.node.client import ControlClient
+
+_COLOURS = {"running": "green", "failed": "red", "stopped": "dim"}
+_VRRP_COLOURS = {"MASTER": "bold green", "BACKUP": "cyan", "FAULT": "red"}
+
+
+def show_status(node: str | None, run_dir: Path | None, *, as_json: bool) -> None:
+    """Print the status of a node. Raises CannotRunError, ControlError."""
+    status = asyncio.run(_ask(control_socket(node, run_dir)))
+    if as_json:
+        print(json.dumps(status, ensure_ascii=False, indent=2))
+        return
+    console = Console(highlight=False)
+    for part in render(status):
+        console.print(part)
+
+
+async def _ask(path: Path) -> dict[str, Any]:
+    async with ControlClient(path) as client:
+        return await client.status()
+
+
+def render(status: dict[str, Any]) -> list[RenderableType]:
+    """The overview of roles, then what each role that runs has to say."""
+    parts: list[RenderableType] = [_roles(status)]
+    for name, row in status["roles"].items():
+        show = _SHOWN.get(name.partition(":")[0])
+        if row["status"] and show:
+            parts.append(show(name, row["status"]))
+    return parts
+
+
+def _roles(status: dict[str, Any]) -> Table:
+    table = _table(f"{status['node']}  (trimaran {status['version']})")
+    for heading in ("role", "state", "pid", "restarts", "cause"):
+        table.add_column(heading, justify="right" if heading in ("pid", "restarts") else "left")
+    for name, row in status["roles"].items():
+        table.add_row(
+            name,
+            Text(row["state"], _COLOURS.get(row["state"], "yellow")),
+            str(row["pid"] or ""),
+            str(row["restarts"]),
+            row.get("error") or row["cause"],
+        )
+    return table
+
+
+def _vrrp(name: str, status: dict[str, Any]) -> Table:
+    table = _table(name)
+    for heading in ("virtual router", "id", "state", "priority", "addresses", "master", "since"):
+        table.add_column(heading)
+    for router in status["routers"]:
+        master = router["master"]
+        last = router["last_transition"]
+        table.add_row(
+            router["name"],
+            str(router["router_id"]),
+            Text(router["state"], _VRRP_COLOURS.get(router["state"], "yellow")),
+            _priority(router),
+            "\n".join(router["addresses"]),
+            f"{master['address']} ({master['priority']})" if master else "",
+            f"{last['ago_s']:.0f} s: {last['cause']}" if last else "",
+        )
+    return table
+
+
+def _priority(router: dict[str, Any]) -> str:
+    own, effective = router["priority"], router["effective_priority"]
+    return str(own) if own == effective else f"{effective} (of {own})"
+
+
+def _director(name: str, status: dict[str, Any]) -> RenderableType:
+    from trimaran.director.listing import listing
+
+    return Text(listing(status))
+
+
+def _proxy(name: str, status: dict[str, Any]) -> Table:
+    table = _table(f"{name}  {', '.join(status['listeners'])}  {status['requests']} requests")
+    for heading in ("upstream", "peer", "weight", "well", "fails", "requests"):
+        table.add_column(heading)
+    for upstream in status["upstreams"]:
+        for peer in upstream["peers"]:
+            well = Text("yes", "green") if peer["well"] else Text("no", "red")
+            fails, requests = str(peer["fails"]), str(peer["requests"])
+            weight = str(peer["weight"])
+            table.add_row(upstream["name"], peer["address"], weight, well, fails, requests)
+    return table
+
+
+def _real_server(name: str, status: dict[str, Any]) -> Text:
+    return Text(f"{name}: {', '.join(status['addresses'])} on {status['interface']}")
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
+_SHOWN: dict[str, Callable[[str, dict[str, Any]], RenderableType]] = {
+    "vrrp": _vrrp,
+    "director": _director,
+    "proxy": _proxy,
+    "site": _proxy,
+    "real_server": _real_server,
+}

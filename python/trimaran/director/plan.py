@@ -1,0 +1,167 @@
+"""Settings, health and MACs -> the tables that are wanted -> the steps from those that are there.
+
+A real server keeps its index for as long as a flow may name it: one that left the settings stays,
+unlisted, until no flow is left on it.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.director.tables import MAX_REALS, MAX_SERVICES, Hop, Listen, Real, Tables, turns
+
+RealKey = tuple[Listen, IPv4Address, int]
+
+
+class LimitError(ValueError):
+    """The settings need more than the tables can hold."""
+
+
+@dataclass(frozen=True)
+class SetReal:
+    """Write a real server."""
+
+    index: int
+    real: Real
+
+
+@dataclass(frozen=True)
+class SetSlots:
+    """Swap a service's table."""
+
+    service: int
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SetService:
+    """Serve an address and port."""
+
+    listen: Listen
+    service: int
+
+
+@dataclass(frozen=True)
+class RemoveService:
+    """Serve it no longer."""
+
+    listen: Listen
+
+
+@dataclass(frozen=True)
+class FreeReal:
+    """Give an index back."""
+
+    index: int
+
+
+Step = SetReal | SetSlots | SetService | RemoveService | FreeReal
+
+
+def key_of(service: ServiceSettings, real: RealServerSettings) -> RealKey:
+    """What identifies a real server of a service across changes."""
+    return ((service.address, service.port), real.address, real.port)
+
+
+def indices(tables: Tables) -> dict[RealKey, int]:
+    """Where each real server is."""
+    listens = {index: listen for listen, index in tables.services.items() if listen[1]}
+    return {
+        (listens[real.service], real.address, real.port): index
+        for index, real in tables.reals.items()
+        if real.service in listens
+    }
+
+
+def desired(
+    services: tuple[ServiceSettings, ...],
+    found: Tables,
+    down: Set[RealKey],
+    hops: Mapping[IPv4Address, Hop],
+    busy: Set[int] | None,
+) -> Tables:
+    """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
+    that flows name, as counted since `found` was put in place (None: not counted).
+
+    Raises LimitError.
+    """
+    wanted_services = _service_indices(services, found)
+    known = indices(found)
+    keys = {index: key for key, index in known.items()}
+    wanted = {key_of(service, real) for service in services for real in service.real_servers}
+    kept = {
+        index: Real(real.address, real.port, real.service, False, real.hop)
+        for index, real in found.reals.items()
+        if keys.get(index) not in wanted and not _may_go(index, real, found, busy)
+    }
+    free = (i for i in range(MAX_REALS) if i not in found.reals)
+    reals: dict[int, Real] = dict(kept)
+    slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
+    for service in services:
+        index = wanted_services[(service.address, service.port)]
+        weighted: list[tuple[int, int]] = []
+        for real in service.real_servers:
+            key = key_of(service, real)
+            place = known[key] if key in known else _next(free, "real servers", MAX_REALS)
+            hop = hops.get(real.address)
+            reals[place] = Real(real.address, real.port, index, key not in down, hop)
+            if key not in down and hop is not None:
+                weighted.append((place, real.weight))
+        slots[index] = turns(service.scheduler, weighted)
+    return Tables(wanted_services, reals, slots)
+
+
+def _may_go(index: int, real: Real, found: Tables, busy: Set[int] | None) -> bool:
+    """No table names it, so no new flow can, and the count came after that."""
+    chosen = any(index in slots for slots in found.slots.values())
+    return busy is not None and index not in busy and not real.listed and not chosen
+
+
+def _service_indices(services: tuple[ServiceSettings, ...], found: Tables) -> dict[Listen, int]:
+    """An index for each service, the one it has if it is there; and the marks of its address."""
+    taken = {index for listen, index in found.services.items() if listen[1]}
+    free = (index for index in range(MAX_SERVICES) if index not in taken)
+    wanted: dict[Listen, int] = {}
+    for service in services:
+        listen = (service.address, service.port)
+        there = found.services.get(listen)
+        wanted[listen] = _next(free, "services", MAX_SERVICES) if there is None else there
+    for address, _ in list(wanted):
+        wanted[(address, 0)] = 0
+    if len(wanted) > MAX_SERVICES:
+        raise LimitError(f"at most {MAX_SERVICES} addresses and services fit, not {len(wanted)}")
+    return wanted
+
+
+def _next(free: Iterator[int], what: str, limit: int) -> int:
+    index = next(free, None)
+    if index is None:
+        raise LimitError(f"at most {limit} {what} fit")
+    return index
+
+
+def difference(found: Tables, wanted: Tables) -> list[Step]:
+    """The steps from one to the other, in an order in which no packet meets a half-made state: a
+    real server is able before a table names it, and no table names it before it is disabled."""
+    able: list[Step] = []
+    unable: list[Step] = []
+    for index, real in wanted.reals.items():
+        if found.reals.get(index) != real:
+            (able if real.listed and real.hop else unable).append(SetReal(index, real))
+    return [
+        *able,
+        *(
+            SetSlots(service, slots)
+            for service, slots in wanted.slots.items()
+            if found.slots.get(service) != slots
+        ),
+        *(
+            SetService(listen, index)
+            for listen, index in wanted.services.items()
+            if found.services.get(listen) != index
+        ),
+        *(RemoveService(listen) for listen in found.services if listen not in wanted.services),
+        *unable,
+        *(FreeReal(index) for index in found.reals if index not in wanted.reals),
+    ]

@@ -1,0 +1,86 @@
+"""What the data plane's tables hold, and how a scheduler becomes a table of turns.
+
+Every static scheduler is a table: the program takes its slots one after the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from math import gcd
+from typing import Literal
+
+MAX_SLOTS = 65536
+MAX_REALS = 4096
+MAX_SERVICES = 1024
+
+
+@dataclass(frozen=True)
+class Hop:
+    """How a real server is reached: MACs of 6 bytes, and an interface's index."""
+
+    destination: bytes
+    source: bytes
+    interface: int
+
+
+@dataclass(frozen=True)
+class Real:
+    """One real server of one service. `listed`: its flows are forwarded; `hop` None: its MAC is
+    not known."""
+
+    address: IPv4Address
+    port: int
+    service: int
+    listed: bool
+    hop: Hop | None
+
+
+Listen = tuple[IPv4Address, int]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything the program reads. `services` maps VIP and port to a service's index (port 0
+    marks the address itself), `reals` and `slots` are by index; slots hold indices of reals."""
+
+    services: Mapping[Listen, int] = field(default_factory=dict)
+    reals: Mapping[int, Real] = field(default_factory=dict)
+    slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def turns(scheduler: Literal["rr", "wrr"], weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """The cycle of a scheduler over (real, weight), given in the order of the configuration.
+
+    As in IPVS the one added last comes first, weight 0 gets no new flow, and rr heeds no other
+    weight. A cycle that would need more than MAX_SLOTS slots is scaled down to fit.
+    """
+    newest_first = [(real, weight) for real, weight in reversed(weighted) if weight > 0]
+    if scheduler == "rr":
+        return tuple(real for real, _ in newest_first)
+    return _interleaved(_scaled(newest_first))
+
+
+def _interleaved(weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """ip_vs_wrr: a threshold falls from the greatest weight by the weights' divisor; at each step
+    everyone who reaches it takes a turn."""
+    if not weighted:
+        return ()
+    step = gcd(*(weight for _, weight in weighted))
+    greatest = max(weight for _, weight in weighted)
+    return tuple(
+        real
+        for threshold in range(greatest, 0, -step)
+        for real, weight in weighted
+        if weight >= threshold
+    )
+
+
+def _scaled(weighted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    if not weighted:
+        return []
+    step = gcd(*(weight for _, weight in weighted))
+    total = sum(weight for _, weight in weighted) // step
+    if total <= MAX_SLOTS:
+        return list(weighted)
+    room = MAX_SLOTS - len(weighted)  # each may be rounded up to 1
+    return [(real, max(1, weight // step * room // total)) for real, weight in weighted]

@@ -1,0 +1,264 @@
+"""The director's process: `python -m trimaran.node.director_role`.
+
+Probes and netlink news come in, the kernel's tables follow. Forwarding itself is the kernel's: a
+crash of this process interrupts no flow, and the next one adopts what is pinned.
+"""
+
+import asyncio
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from trimaran.director.plan import RealKey, key_of
+from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
+from trimaran.health.runner import Runner
+from trimaran.health.verdict import Verdict
+from trimaran.node.channel import Channel, ChannelClosedError, Message
+from trimaran.node.plain import from_plain
+from trimaran.system import clock, neighbours
+from trimaran.system.datapath import NOTICES
+from trimaran.system.director_machine import Condition, DirectorMachine, Figures
+from trimaran.system.errors import CannotRunError
+
+HOOK = "tc"
+PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
+RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
+
+T = TypeVar("T")
+Named = dict[RealKey, tuple[ServiceSettings, RealServerSettings]]
+
+
+class DirectorRole:
+    """Lives in one event loop; everything that touches the kernel runs in one other thread, in
+    order, so that a probe is never late because of it."""
+
+    def __init__(self, channel: Channel, settings: DirectorSettings) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1)
+        self._machine: DirectorMachine
+        self._real_servers: Named = {
+            key_of(service, real): (service, real)
+            for service in settings.services
+            for real in service.real_servers
+        }
+        self._runner: Runner[RealKey]
+        self._news = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._condition = Condition(True, "", "")
+
+    async def run(self) -> None:
+        """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
+        self._machine = await self._in_thread(lambda: DirectorMachine(self._settings))
+        down = await self._in_thread(self._machine.unlisted)
+        checks = {k: real.check for k, (_, real) in self._real_servers.items() if real.check}
+        self._runner = Runner(checks, self._changed, down & checks.keys())
+        try:
+            await self._start()
+            await self._serve()
+        finally:
+            await self._in_thread(self._machine.close)
+            self._thread.shutdown()
+
+    async def _start(self) -> None:
+        """Ready when the program is attached and the tables are in, with the MACs of all who
+        answer."""
+        await self._converge()
+        with neighbours.changes() as watch, suppress(TimeoutError):
+            async with asyncio.timeout(RESOLVE_S):
+                while not await self._in_thread(self._machine.resolved):
+                    await asyncio.get_running_loop().sock_recv(watch, 1 << 16)
+        await self._converge()
+        self._channel.send({"kind": "ready"})
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_reader(self._channel.fileno(), self._hear)
+        with neighbours.changes() as watch:
+            loop.add_reader(watch, self._look_again, watch)
+            tasks = [
+                asyncio.create_task(work)
+                for work in (self._runner.run(), self._keep(), self._stopping.wait())
+            ]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            loop.remove_reader(watch)
+        loop.remove_reader(self._channel.fileno())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    def _look_again(self, watch: socket.socket) -> None:
+        neighbours.drain(watch)
+        self._news.set()
+
+    async def _keep(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), PERIOD_S)
+            self._news.clear()
+            await self._converge()
+
+    async def _converge(self) -> None:
+        down = {key for key, verdict in self._runner.verdicts.items() if not verdict.up}
+        try:
+            condition = await self._in_thread(lambda: self._machine.converge(down))
+        except OSError as error:
+            condition = Condition(False, str(error), "")
+        self._tell(condition)
+
+    def _tell(self, condition: Condition) -> None:
+        interface = self._settings.interface
+        if condition.attached:
+            message = f"the director is attached to {interface} ({HOOK})"
+            self._event("director.attached", interface, message, condition.attached, {})
+        if condition.well != self._condition.well:
+            self._say("well", well=condition.well, cause=condition.cause)
+        self._condition = condition
+
+    def _changed(self, key: RealKey, verdict: Verdict) -> None:
+        service, real = self._real_servers[key]
+        check = real.check
+        assert check is not None
+        if verdict.up:
+            name, word = "director.real_server_up", "added to"
+            cause = f"{check.rise} good probe{'s' * (check.rise > 1)} in a row"
+        else:
+            name, word = "director.real_server_down", "removed from"
+            times = 1 + check.retries
+            cause = f"{times} failed probe{'s' * (times > 1)} in a row: {verdict.error}"
+        message = f"{service.name}: {real.name} ({real.address}:{real.port}) {word} the table"
+        data = {"service": service.name, "real_server": real.name, "address": str(real.address)}
+        self._event(name, real.name, message, cause, data)
+        self._news.set()
+
+    def _hear(self) -> None:
+        try:
+            messages = self._channel.receive()
+        except ChannelClosedError:  # the supervisor is gone: the same as stop
+            self._stopping.set()
+            return
+        for message in messages:
+            if message["kind"] == "stop":
+                self._stopping.set()
+            elif message["kind"] == "request":
+                # Kept by the loop for long enough: it only waits for the one thread.
+                task = asyncio.ensure_future(self._answer(message))
+                task.add_done_callback(lambda done: done.exception())
+
+    async def _answer(self, message: Message) -> None:
+        if message["name"] != "status":
+            error = f"the director knows no request '{message['name']}'"
+            self._say("reply", id=message["id"], error=error)
+            return
+        try:
+            figures, listed = await self._in_thread(
+                lambda: (self._machine.figures(), self._machine.listed())
+            )
+        except OSError as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        self._say("reply", id=message["id"], value=self._status(figures, listed))
+
+    def _status(self, figures: Figures, listed: set[RealKey]) -> dict[str, Any]:
+        drops = {name: n for name, n in figures.reasons.items() if name not in NOTICES}
+        return {
+            "hook": HOOK,
+            "interface": self._settings.interface,
+            "well": self._condition.well,
+            "services": [
+                {
+                    "name": service.name,
+                    "protocol": service.protocol,
+                    "address": str(service.address),
+                    "port": service.port,
+                    "scheduler": service.scheduler,
+                    "real_servers": [
+                        self._row(key_of(service, real), real, figures, listed)
+                        for real in service.real_servers
+                    ],
+                }
+                for service in self._settings.services
+            ],
+            "drops": drops,
+            "flows": {"live": figures.live} | {name: figures.reasons[name] for name in NOTICES},
+        }
+
+    def _row(
+        self, key: RealKey, real: RealServerSettings, figures: Figures, listed: set[RealKey]
+    ) -> dict[str, Any]:
+        active, inactive = figures.flows.get(key, (0, 0))
+        traffic = figures.traffic.get(key)
+        verdict = self._runner.verdicts.get(key)
+        last = self._runner.last.get(key)
+        return {
+            "name": real.name,
+            "address": str(real.address),
+            "port": real.port,
+            "forward": "Route",
+            "weight": real.weight,
+            "active": active,
+            "inactive": inactive,
+            "connections": traffic.connections if traffic else 0,
+            "packets": traffic.packets if traffic else 0,
+            "bytes": traffic.bytes if traffic else 0,
+            "well": verdict is None or verdict.up,
+            "listed": key in listed,
+            "last_check": last
+            and {
+                "ok": not last.error,
+                "ago_s": round(clock.now() - last.at, 3),
+                "latency_ms": round(last.latency_s * 1000, 3),
+                "error": last.error,
+            },
+        }
+
+    def _event(
+        self, name: str, subject: str, message: str, cause: str, data: dict[str, Any]
+    ) -> None:
+        self._say("event", name=name, subject=subject, message=message, cause=cause, data=data)
+
+    def _say(self, kind: str, **rest: Any) -> None:
+        with suppress(ChannelClosedError):
+            self._channel.send({"kind": kind, **rest})
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def configuration(channel: Channel) -> DirectorSettings:
+    """Wait for the first message."""
+    while True:
+        select.select([channel.fileno()], [], [])
+        for message in channel.receive():
+            if message["kind"] != "configure":
+                raise CannotRunError(f"'configure' must come first, not '{message['kind']}'")
+            return from_plain(DirectorSettings, message["settings"])
+
+
+def main() -> int:
+    """The exit status: 0 after a stop, 2 when it cannot start."""
+    channel = Channel.inherited()
+    try:
+        role = DirectorRole(channel, configuration(channel))
+    except ChannelClosedError:
+        return 0
+    try:
+        asyncio.run(role.run())
+    except ChannelClosedError:
+        return 0
+    except (CannotRunError, OSError, ValueError) as error:
+        print(f"the director cannot run: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""From a plan to what the supervisor runs."""
+
+import socket
+from collections.abc import Mapping
+
+from trimaran.node.keeper import RoleSpec
+from trimaran.node.plain import to_plain
+from trimaran.node.settings import NodePlan, RoleSettings
+from trimaran.proxy.settings import ProxySettings
+from trimaran.system.sockets import listen_tcp
+
+MODULES = {
+    "director": "trimaran.node.director_role",
+    "real_server": "trimaran.node.real_server_role",
+    "proxy": "trimaran.node.proxy_role",
+    "site": "trimaran.node.proxy_role",
+    "vrrp": "trimaran.node.vrrp_role",
+}
+
+
+def specs(
+    plan: NodePlan, lock: int | None = None, modules: Mapping[str, str] = MODULES
+) -> list[RoleSpec]:
+    """What each role of the plan is made of, in starting order. Every role holds the descriptor
+    `lock` until it ends; `modules` maps a role's kind to the module that its process runs."""
+    inherited = () if lock is None else (lock,)
+    return [
+        _spec(name, settings, modules[name.partition(":")[0]], inherited)
+        for name, settings in plan.roles.items()
+    ]
+
+
+def _spec(name: str, settings: RoleSettings, module: str, inherited: tuple[int, ...]) -> RoleSpec:
+    if not isinstance(settings, ProxySettings):
+        return RoleSpec(name, module, to_plain(settings), inherited=inherited)
+
+    def listen() -> list[socket.socket]:
+        """All the sockets or none. Raises CannotRunError."""
+        several = int(settings.http.get("workers", 1)) > 1
+        opened: list[socket.socket] = []
+        try:
+            for address, port in settings.listeners:
+                opened.append(listen_tcp(address, port, reuse_port=several))
+        except BaseException:
+            for each in opened:
+                each.close()
+            raise
+        return opened
+
+    return RoleSpec(name, module, to_plain(settings), listen, inherited)

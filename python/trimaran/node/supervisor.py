@@ -1,0 +1,111 @@
+"""All roles of a node: started in order, stopped in the reverse one, told about each other."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from trimaran import __version__
+from trimaran.node.channel import Message
+from trimaran.node.events import Events
+from trimaran.node.keeper import Keeper, RoleSpec
+from trimaran.node.lifecycle import CRASHES_TOLERATED, State
+
+
+class Supervisor:
+    """Runs in one event loop, with the control API beside it."""
+
+    def __init__(self, node: str, specs: Sequence[RoleSpec], events: Events) -> None:
+        self.node = node
+        self.events = events
+        self.keepers = {
+            spec.name: Keeper(spec, events, self._heard, self._state_changed) for spec in specs
+        }
+        self._said: tuple[bool, str] | None = None  # the director's own word on its health
+        self._told = (True, "")  # what vrrp was told last
+
+    async def start(self) -> None:
+        """Start every role, each after the one before is ready or has failed.
+        Raises CannotRunError when a listening socket cannot be had."""
+        for keeper in self.keepers.values():
+            await keeper.start("the node starts")
+
+    async def stop(self) -> None:
+        """Stop every role, the last started first: vrrp resigns while the director forwards."""
+        for keeper in reversed(self.keepers.values()):
+            await keeper.stop("the node stops")
+
+    def hurry(self) -> None:
+        """Cut every grace short."""
+        for keeper in self.keepers.values():
+            keeper.hurry()
+
+    async def start_role(self, role: str, cause: str) -> dict[str, Any]:
+        """Start one role; answers its row of `status`. Raises CannotRunError."""
+        await self.keepers[role].start(cause)
+        return await self.keepers[role].status()
+
+    async def stop_role(self, role: str, cause: str) -> dict[str, Any]:
+        """Stop one role; answers its row of `status`."""
+        await self.keepers[role].stop(cause)
+        return await self.keepers[role].status()
+
+    async def status(self) -> dict[str, Any]:
+        """docs/decisions/0002."""
+        rows = await asyncio.gather(*(keeper.status() for keeper in self.keepers.values()))
+        return {
+            "node": self.node,
+            "version": __version__,
+            "roles": dict(zip(self.keepers, rows, strict=True)),
+        }
+
+    def _heard(self, role: str, message: Message) -> None:
+        kind = message.get("kind")
+        if kind == "event":
+            self.events.add(
+                role,
+                str(message.get("name", "")),
+                subject=str(message.get("subject", "")),
+                message=str(message.get("message", "")),
+                cause=str(message.get("cause", "")),
+                data=message.get("data") or {},
+            )
+        elif kind == "well" and role == "director":
+            self._said = (bool(message.get("well")), str(message.get("cause", "")))
+            self._tell_vrrp()
+
+    def _state_changed(self, role: str) -> None:
+        if role == "director":
+            if self.keepers[role].state is State.STARTING:
+                self._said = None
+            self._tell_vrrp()
+        if role == "vrrp" and self.keepers[role].state is State.RUNNING:
+            self._tell_vrrp(again=True)
+
+    def _tell_vrrp(self, *, again: bool = False) -> None:
+        """Mastership dies with the data plane: tell vrrp whether the director can forward."""
+        director, vrrp = self.keepers.get("director"), self.keepers.get("vrrp")
+        if director is None or vrrp is None:
+            return
+        verdict = forwards(director.state, director.crashes, self._said, self._told)
+        if verdict != self._told or again:
+            self._told = verdict
+            well, cause = verdict
+            vrrp.tell({"kind": "tier", "tier": "director", "well": well, "cause": cause})
+
+
+def forwards(
+    state: State, crashes: int, said: tuple[bool, str] | None, before: tuple[bool, str]
+) -> tuple[bool, str]:
+    """Whether a director in this state forwards, and why not.
+
+    A running one knows best. A crash or two change nothing: the programs are pinned and go on
+    forwarding while the process restarts. One that does not come back is not watched over any
+    more: health checks are missing, so it must not lead.
+    """
+    if state is State.RUNNING:
+        return said or (True, "")
+    if state is State.STARTING and 0 < crashes <= CRASHES_TOLERATED:
+        return before
+    if state is State.STARTING and crashes:
+        return False, f"the director crashed {crashes} times in a row"
+    return False, f"the director is {state}"

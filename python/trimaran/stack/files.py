@@ -1,0 +1,30 @@
+"""How a pure reader gets at other files: whoever calls it hands it one of these."""
+
+from typing import Protocol
+
+
+class Files(Protocol):
+    """Text files by path. `system.files.DiskFiles` is the one of a real machine."""
+
+    def read(self, path: str) -> str:
+        """The text of a file. Raises OSError."""
+
+    def read_secret(self, path: str) -> str:
+        """The text of a file that holds a secret. Raises OSError, also when others than its owner
+        may read it."""
+
+    def match(self, pattern: str) -> list[str]:
+        """The existing paths that a glob pattern stands for, sorted."""
+
+
+class NoFiles:
+    """For text that stands alone: there is no other file."""
+
+    def read(self, path: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def read_secret(self, path: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def match(self, pattern: str) -> list[str]:
+        return []

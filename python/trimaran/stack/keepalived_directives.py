@@ -1,0 +1,222 @@
+"""keepalived's keywords (2.2 to 2.4), each with what becomes of it.
+
+Where ignoring a word could leave an address unguarded, a failure unseen or a connection where it
+must not be, it is refused; where only comfort is lost (mail, logs, priorities of processes), it is
+without effect.
+"""
+
+from trimaran.stack.directives import Directive, Table, rows, table
+from trimaran.stack.report import Status
+
+_YES: Status = "honoured"
+_IDLE: Status = "no effect"
+_NO: Status = "refused"
+_LATER = "not supported yet"
+
+ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
+AUTHENTICATION, SERVICE, REAL = "authentication", "virtual_server", "real_server"
+TCP = "TCP_CHECK"
+
+_PROCESSES = "every role has a process of its own; a unit file sets what this sets"
+_MAIL = "no mail is sent; `trimaran events` tells"
+_SCRIPTS = "scripts are not run yet: what this one does would not be done"
+
+
+def _root() -> list[list[Directive]]:
+    return [
+        rows(_YES, "0", "global_defs", block=True),
+        rows(_YES, "1", "vrrp_instance", block=True),
+        rows(_YES, "1-2", "virtual_server", block=True),
+        rows(_IDLE, "0+", "virtual_server_group", "used by nothing that is honoured", block=None),
+        rows(_IDLE, "0+", "vrrp_script vrrp_track_process vrrp_track_file track_file bfd_instance",
+             "watched only where an instance tracks it, which is refused", block=None),
+        rows(_IDLE, "0+", "SSL", "no check uses it", block=None),
+        rows(_IDLE, "0+", "garp_group linkbeat_interfaces interface_up_down_delays",
+             "links are watched by netlink; announcements are not paced", block=None),
+        rows(_NO, "0+", "vrrp_sync_group", f"{_LATER}: its instances must move together",
+             block=None),
+        rows(_NO, "0+", "static_ipaddress static_routes static_rules track_group",
+             f"{_LATER}: they would be missing", block=None),
+        rows(_NO, "0+", "net_namespace net_namespace_ipvs vrf namespace_with_ipsets",
+             "start the daemon in that namespace instead", block=None),
+        rows(_IDLE, "0+", "instance use_pid_dir", "every node has its own run directory"),
+    ]  # fmt: skip
+
+
+def _global() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", "router_id"),
+        rows(_YES, "1", "lvs_id", "the old word for router_id"),
+        rows(_YES, "1", "vrrp_version default_interface vrrp_garp_master_delay "
+             "vrrp_garp_master_repeat vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat "
+             "vrrp_mcast_group4 vrrp_down_timer_adverts"),
+        rows(_IDLE, "0+", "vrrp_mcast_group6", "only IPv4 is spoken"),
+        rows(_IDLE, "0+", "notification_email", _MAIL, block=None),
+        rows(_IDLE, "0+", "notification_email_from smtp_server smtp_helo_name smtp_alert "
+             "smtp_connect_timeout smtp_alert_vrrp smtp_alert_checker no_email_faults "
+             "no_checker_emails email_faults", _MAIL),
+        rows(_IDLE, "0+", "vrrp_garp_lower_prio_delay vrrp_garp_lower_prio_repeat "
+             "vrrp_garp_interval vrrp_gna_interval vrrp_min_garp vrrp_garp_extra_if",
+             "announcements are sent at once, and again after vrrp_garp_master_delay"),
+        rows(_IDLE, "0+", "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert "
+             "vrrp_owner_ignore_adverts", "adverts are answered as RFC 9568 has it"),
+        rows(_IDLE, "0+", "vrrp_check_unicast_src", "adverts are multicast"),
+        rows(_IDLE, "0+", "v3_checksum_as_v2", "VRRP version 2 is spoken"),
+        rows(_IDLE, "0+", "vrrp_skip_check_adv_addr", "a differing address list is only reported"),
+        rows(_IDLE, "0+", "vrrp_strict",
+             "authentication stays allowed, and the addresses answer as without it"),
+        rows(_IDLE, "0+", "log_unknown_vrids disable_local_igmp vmac_prefix vmac_addr_prefix "
+             "nftables nftables_priority nftables_counters nftables_ifindex vrrp_iptables "
+             "iptables vrrp_ipsets random_seed", "no firewall rule and no virtual MAC is made"),
+        rows(_IDLE, "0+", "script_user enable_script_security use_symlink_paths "
+             "set_supplementary_groups", "no script is run"),
+        rows(_NO, "0+", "startup_script shutdown_script notify_fifo notify_fifo_script "
+             "vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo lvs_notify_fifo_script",
+             _SCRIPTS),
+        rows(_IDLE, "0+", "startup_script_timeout shutdown_script_timeout child_wait_time "
+             "vrrp_notify_priority_changes fifo_write_vrrp_states_on_reload", "no script is run"),
+        rows(_IDLE, "0+", "process_names process_name vrrp_process_name checker_process_name "
+             "bfd_process_name umask vrrp_priority checker_priority bfd_priority vrrp_rt_priority "
+             "checker_rt_priority bfd_rt_priority vrrp_cpu_affinity checker_cpu_affinity "
+             "bfd_cpu_affinity vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rlimit_rttime "
+             "checker_rlimit_rttime bfd_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rtime "
+             "bfd_rlimit_rtime max_auto_priority min_auto_priority_delay", _PROCESSES),
+        rows(_IDLE, "0+", "vrrp_startup_delay vrrp_delay_after_boot",
+             "the first election waits for the master's adverts anyway"),
+        rows(_IDLE, "0+", "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force "
+             "vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force "
+             "lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force "
+             "lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force "
+             "process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy "
+             "vrrp_rx_bufs_multiplier rs_init_notifies", "buffers are sized as needed"),
+        rows(_IDLE, "0+", "dynamic_interfaces allow_if_changes",
+             "an interface may come and go anyway"),
+        rows(_IDLE, "0+", "reload_check_config reload_time_file reload_repeat reload_file "
+             "config_save_dir tmp_config_directory include_check", "a reload is checked anyway"),
+        rows(_IDLE, "0+", "lvs_flush lvs_flush_on_stop lvs_timeouts nftables_ipvs "
+             "nftables_ipvs_priority nftables_ipvs_start_fwmark checker_log_all_failures",
+             "the director is eBPF, not ip_vs"),
+        rows(_IDLE, "0+", "lvs_sync_daemon lvs_sync_daemon_interface",
+             "flows are not synchronised between directors yet"),
+        rows(_IDLE, "0+", "snmp_socket enable_traps enable_snmp_keepalived enable_snmp_vrrp "
+             "enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 "
+             "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
+             "dbus_service_name dbus_no_interface_name state_dump_file stats_dump_file "
+             "json_dump_file json_version data_use_instance keepalived_script_user "
+             "disable_script_security", "`trimaran status --json` and `trimaran events` tell"),
+        rows(_NO, "0+", "net_namespace net_namespace_ipvs",
+             "start the daemon in that namespace instead"),
+    ]  # fmt: skip
+
+
+def _instance() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", "state interface virtual_router_id priority advert_int version "
+             "preempt_delay garp_master_delay garp_master_repeat garp_master_refresh "
+             "garp_master_refresh_repeat down_timer_adverts mcast_src_ip mcast_dst_ip"),
+        rows(_YES, "0-1", "nopreempt preempt accept"),
+        rows(_YES, "0", "authentication", block=True),
+        rows(_YES, "0", "virtual_ipaddress", block=True),
+        rows(_YES, "0", "track_interface", block=True),
+        rows(_IDLE, "0+", "dont_track_primary",
+             "the interface is always tracked: no advert can leave while it is down"),
+        rows(_IDLE, "0+", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan native_ipv6",
+             "the interface's own MAC answers; it is announced by gratuitous ARP"),
+        rows(_IDLE, "0+", "garp_lower_prio_delay garp_lower_prio_repeat garp_extra_if "
+             "garp_interval gna_interval",
+             "announcements are sent at once, and again after garp_master_delay"),
+        rows(_IDLE, "0+", "lower_prio_no_advert higher_prio_send_advert owner_ignore_adverts",
+             "adverts are answered as RFC 9568 has it"),
+        rows(_IDLE, "0+", "strict_mode",
+             "authentication stays allowed, and the addresses answer as without it"),
+        rows(_IDLE, "0+", "skip_check_adv_addr", "a differing address list is only reported"),
+        rows(_IDLE, "0+", "v3_checksum_as_v2", "VRRP version 2 is spoken"),
+        rows(_IDLE, "0+", "check_unicast_src unicast_ttl old_unicast_checksum "
+             "unicast_fault_no_peer", "adverts are multicast"),
+        rows(_IDLE, "0+", "smtp_alert notify_priority_changes", _MAIL),
+        rows(_IDLE, "0+", "debug promote_secondaries linkbeat_use_polling linkbeat_interfaces "
+             "kernel_rx_buf_size timer_expired_backup track_src_ip no_virtual_ipaddress",
+             "not needed here"),
+        rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
+             "flows are not synchronised between directors yet"),
+        rows(_NO, "0+", "notify notify_master notify_backup notify_fault notify_stop "
+             "notify_deleted notify_master_rx_lower_pri", _SCRIPTS),
+        rows(_NO, "0+", "track_script track_process track_file track_bfd",
+             f"{_LATER}: its failure would not move the addresses", block=None),
+        rows(_NO, "0+", "unicast_peer", f"{_LATER}: adverts are multicast, so two masters could be",
+             block=None),
+        rows(_NO, "0+", "unicast_src_ip", f"{_LATER}: adverts are multicast"),
+        rows(_NO, "0+", "virtual_ipaddress_excluded virtual_routes virtual_rules",
+             f"{_LATER}: they would be missing", block=None),
+        rows(_NO, "0+", "no_accept", f"{_LATER}: the addresses would accept connections"),
+        rows(_NO, "0+", "auth_hmac", f"{_LATER}: adverts would go unprotected", block=None),
+        rows(_NO, "0+", "vrf", _LATER),
+    ]  # fmt: skip
+
+
+_TIMING = "delay_loop retry delay_before_retry connect_timeout"
+
+
+def _service() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", f"{_TIMING} lb_algo lvs_sched lb_kind lvs_method protocol quorum "
+             "hysteresis ip_family"),
+        rows(_YES, "1", "nb_get_retry", "the old word for retry"),
+        rows(_YES, "1-2", "real_server", block=True),
+        rows(_IDLE, "0+", "warmup", "checks start at once"),
+        rows(_IDLE, "0+", "alpha omega", "a real server is listed until a check fails"),
+        rows(_IDLE, "0+", "ha_suspend", "real servers are checked all the time"),
+        rows(_IDLE, "0+", "virtualhost snmp_name smtp_alert", "nothing uses it"),
+        rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
+             "the scheduler has no such flag"),
+        rows(_IDLE, "0+", "lvs_netlink_cmd_rcv_bufs", "buffers are sized as needed"),
+        rows(_NO, "0+", "persistence_timeout persistence_granularity persistence_engine",
+             f"{_LATER}: a client would not stay with its real server"),
+        rows(_NO, "0+", "sorry_server", f"{_LATER}: it would never answer"),
+        rows(_IDLE, "0+", "sorry_server_inhibit sorry_server_lvs_method", "no sorry_server"),
+        rows(_NO, "0+", "quorum_up quorum_down", _SCRIPTS),
+        rows(_NO, "0+", "ops", f"{_LATER}: it is for UDP"),
+    ]  # fmt: skip
+
+
+def _real() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", f"{_TIMING} weight lvs_method"),
+        rows(_YES, "1", "nb_get_retry", "the old word for retry"),
+        rows(_YES, "0", "TCP_CHECK", block=True),
+        rows(_IDLE, "0+", "inhibit_on_failure",
+             "a failed real server is taken out of the table, not kept with weight 0"),
+        rows(_IDLE, "0+", "warmup", "checks start at once"),
+        rows(_IDLE, "0+", "alpha", "a real server is listed until a check fails"),
+        rows(_IDLE, "0+", "virtualhost snmp_name smtp_alert log_all_failures", "nothing uses it"),
+        rows(_NO, "0+", "uthreshold lthreshold", f"{_LATER}: the limit would not hold"),
+        rows(_NO, "0+", "notify_up notify_down", _SCRIPTS),
+        rows(_NO, "0+", "HTTP_GET SSL_GET SMTP_CHECK DNS_CHECK MISC_CHECK PING_CHECK UDP_CHECK "
+             "FILE_CHECK BFD_CHECK", f"{_LATER}: use TCP_CHECK, or this failure is not seen",
+             block=None),
+    ]  # fmt: skip
+
+
+def _tcp() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", f"{_TIMING} connect_port connect_ip"),
+        rows(_YES, "1", "nb_get_retry", "the old word for retry"),
+        rows(_IDLE, "0+", "warmup", "checks start at once"),
+        rows(_IDLE, "0+", "alpha", "a real server is listed until a check fails"),
+        rows(_IDLE, "0+", "bindto bind_if bind_port fwmark",
+             "checks leave by the route that the kernel chooses"),
+        rows(_IDLE, "0+", "log_all_failures", "`trimaran events` tells"),
+    ]  # fmt: skip
+
+
+KEEPALIVED: Table = table(
+    {
+        ROOT: _root(),
+        GLOBAL: _global(),
+        INSTANCE: _instance(),
+        AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
+        SERVICE: _service(),
+        REAL: _real(),
+        TCP: _tcp(),
+    }
+)

@@ -1,0 +1,197 @@
+"""Arguments of nginx's directives to values; what is wrong with them is a RefusedError."""
+
+import re
+from ipaddress import AddressValueError, IPv4Address
+from typing import Literal
+
+from trimaran.stack.directives import refuse
+from trimaran.stack.http import ErrorPage, Listen, Peer, Return
+from trimaran.stack.nearest import suggestion
+from trimaran.stack.values import integer
+
+_SIZE = re.compile(r"([0-9]{1,12})([kKmMgG]?)")
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_TIME = re.compile(r"([0-9]{1,9})(ms|[smhdwMy]?)\s*")
+_TIMES_S = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800,
+            "M": 2592000, "y": 31536000}  # fmt: skip
+Match = Literal["=", "^~", ""]
+
+# rust/proxy/src/vars.rs has them too, and a test compares; $http_NAME besides.
+VARIABLES = frozenset({
+    "args", "content_length", "content_type", "document_uri", "host", "http_host", "is_args",
+    "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "query_string", "remote_addr",
+    "remote_port", "request", "request_id", "request_method", "request_uri", "scheme",
+    "server_addr", "server_name", "server_port", "server_protocol", "uri",
+})  # fmt: skip
+_VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|(\w*))")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
+_LATER = "is not supported yet"
+_IDLE_LISTEN = re.compile(
+    r"(backlog|rcvbuf|sndbuf|so_keepalive|ipv6only|setfib|fastopen|accept_filter)=.*"
+    r"|deferred|bind|reuseport|multipath"
+)
+
+
+def size(text: str) -> int:
+    """'8k', '1m' in bytes."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        refuse(f"'{text}' is not a size", "write it like 8k or 1m")
+    return int(match[1]) * _SIZES[match[2].lower()]
+
+
+def time(text: str) -> float:
+    """'60', '60s', '1m30s', '500ms' in seconds."""
+    parts = list(_TIME.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        refuse(f"'{text}' is not a time", "write it like 60s, 500ms or 1m30s")
+    return sum(int(part[1]) * _TIMES_S[part[2]] for part in parts)
+
+
+def listen(arguments: tuple[str, ...]) -> tuple[Listen | None, list[str]]:
+    """A listening address (None: IPv6, which is not listened on) and the parameters that have no
+    effect."""
+    first, *parameters = arguments
+    default, idle = False, []
+    for parameter in parameters:
+        if parameter in ("default_server", "default"):
+            default = True
+        elif _IDLE_LISTEN.fullmatch(parameter):
+            idle.append(parameter)
+        else:
+            refuse(f"'{parameter}' {_LATER}")
+    if first.startswith("["):
+        return None, idle
+    if first.startswith("unix:"):
+        refuse(f"unix: {_LATER}")
+    host, colon, port = first.rpartition(":")
+    if not colon:
+        host, port = ("", first) if first.isdigit() else (first, "80")
+    if host in ("", "*"):
+        host = "0.0.0.0"
+    return Listen(
+        address=str(ip_of(host)), port=integer(1, 65535)(port), default_server=default
+    ), idle
+
+
+def ip_of(host: str) -> IPv4Address:
+    """The address that a host is written as."""
+    if host == "localhost":
+        return IPv4Address("127.0.0.1")
+    try:
+        return IPv4Address(host)
+    except AddressValueError:
+        refuse(f"'{host}' is not an IPv4 address", "names are not looked up yet")
+
+
+def host_port(text: str) -> str:
+    """'HOST' or 'HOST:PORT' (80 if none) as 'HOST:PORT'; a name is looked up when the proxy
+    starts, as nginx does it."""
+    if text.startswith(("unix:", "[")):
+        refuse(f"'{text}' {_LATER}", "write HOST:PORT")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, "80"
+    if not _HOST.fullmatch(host):
+        refuse(f"'{host}' is neither an address nor a host's name")
+    return f"{host}:{integer(1, 65535)(port)}"
+
+
+def template(text: str) -> str:
+    """Text with $variables that the engine knows."""
+    for match in _VARIABLE.finditer(text):
+        name = match[1] or match[2] or ""
+        if name not in VARIABLES and not name.startswith("http_"):
+            refuse(f"the variable '{match[0]}' is not known", suggestion(name, VARIABLES))
+    return text
+
+
+def peer(arguments: tuple[str, ...]) -> Peer:
+    """`server ADDRESS [weight=N] …` of an upstream."""
+    values: dict[str, int | float | bool] = {}
+    for parameter in arguments[1:]:
+        name, _, value = parameter.partition("=")
+        if parameter in ("backup", "down"):
+            values[parameter] = True
+        elif name == "weight":
+            values[name] = integer(1, 65535)(value)
+        elif name == "max_fails":
+            values[name] = integer(0, 1 << 30)(value)
+        elif name == "fail_timeout":
+            values[name] = time(value)
+        else:
+            refuse(f"'{parameter}' {_LATER}")
+    return Peer.model_validate({"address": host_port(arguments[0]), **values})
+
+
+def upstream_of(url: str) -> tuple[str, str | None]:
+    """(what stands for the host, the URI or None) of a proxy_pass."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() != "http":
+        refuse(f"'{url}' {_LATER}", "only http:// upstreams are spoken to")
+    if "$" in url:
+        refuse(f"variables here: '{url}' {_LATER}")
+    end = next((index for index, each in enumerate(rest) if each in "/?"), len(rest))
+    if not rest[:end]:
+        refuse(f"'{url}' names no upstream")
+    return rest[:end], rest[end:] or None
+
+
+def location_match(arguments: tuple[str, ...]) -> tuple[Match, str]:
+    """How and what a location matches; `= /x` and `=/x` are the same."""
+    first = arguments[0]
+    if len(arguments) == 1:
+        modifier = next(
+            (each for each in ("^~", "=", "~*", "~", "@") if first.startswith(each)), ""
+        )
+        path = first.removeprefix(modifier)
+    else:
+        modifier, path = first, arguments[1]
+    if modifier in ("~", "~*"):
+        refuse(f"regular expressions are not supported yet: '{modifier} {path}'",
+               "write it as a prefix, or as = for one path")  # fmt: skip
+    if modifier == "@":
+        refuse(f"named locations are not supported yet: '@{path}'")
+    if modifier not in ("=", "^~", ""):
+        refuse(f"'{modifier}' is not possible", "allowed: =, ^~, or nothing for a prefix")
+    if not path.startswith("/"):
+        refuse(f"'{path}' does not start with '/'")
+    return ("=" if modifier == "=" else "^~" if modifier == "^~" else ""), path
+
+
+def returned(arguments: tuple[str, ...]) -> Return:
+    """`return STATUS [TEXT]`, or `return URL`, which is 302."""
+    first = arguments[0]
+    if len(arguments) == 1 and not first.isdigit():
+        if not first.startswith(("http://", "https://", "$scheme", "/")):
+            refuse(f"'{first}' is neither a status nor a URL")
+        return Return(status=302, text=template(first))
+    status = integer(100, 999)(first)
+    if status < 200:
+        refuse(f"{status} is no final status")
+    return Return(status=status, text=template(arguments[1]) if arguments[1:] else "")
+
+
+def error_page(arguments: tuple[str, ...]) -> ErrorPage:
+    """`error_page STATUS … [=[STATUS]] URI`."""
+    *words, uri = arguments
+    answer: int | None = None
+    if words and words[-1].startswith("="):
+        text = words.pop()[1:]
+        answer = integer(200, 599)(text) if text else 0
+    if not words:
+        refuse("needs a status before the URI")
+    if not uri.startswith("/") or "$" in uri:
+        refuse(f"'{uri}' {_LATER}", "write a path such as /50x.html")
+    return ErrorPage(statuses=tuple(map(integer(300, 599), words)), uri=uri, answer=answer)
+
+
+def server_names(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of a server, in lower case: exact, '*.name', '.name' or 'name.*'."""
+    for name in arguments:
+        if name.startswith("~") or "$" in name:
+            refuse(f"'{name}': regular expressions and variables are not supported yet")
+        middle = name.removeprefix("*.") if name.startswith("*.") else name.removesuffix(".*")
+        if "*" in middle:
+            refuse(f"'{name}': a wildcard is the first or the last part of a name")
+    return tuple(name.lower() for name in arguments)

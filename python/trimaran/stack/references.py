@@ -1,0 +1,316 @@
+"""What a stack says twice, or about things that it does not have: checks between its parts.
+
+Each rule is a small generator of findings; `find` runs them all.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from trimaran.stack.model import Stack, VirtualService
+from trimaran.stack.nearest import suggestion
+from trimaran.stack.resolve import (
+    address_of,
+    carriers,
+    directors,
+    listen_addresses,
+    node_of_address,
+    split_port,
+)
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong (`fatal`) or doubtful, at a path of the model; `at_key`: the key is meant."""
+
+    path: Path
+    message: str
+    help: str = ""
+    fatal: bool = True
+    at_key: bool = False
+
+
+def find(stack: Stack, pruned: Collection[Path] = ()) -> list[Finding]:
+    """Every finding. `pruned` are paths that were wrong in themselves and left out of the stack:
+    references to them are not reported once more."""
+    missing = {
+        path[1] for path in pruned if len(path) == 2 and path[0] in ("nodes", "virtual_routers")
+    }
+    findings: list[Finding] = []
+    for rule in _RULES:
+        findings += [
+            finding
+            for finding in rule(stack)
+            if not _excused(finding, missing)
+            and not any(path[: len(finding.path)] == finding.path for path in pruned)
+        ]
+    if not pruned:
+        findings += _idle_nodes(stack)
+    return findings
+
+
+def _excused(finding: Finding, missing: set[str | int]) -> bool:
+    """Whether the finding complains about a word that stands in a part left out."""
+    return any(f"'{name}'" in finding.message for name in missing)
+
+
+def _known_node(stack: Stack, path: Path, name: str, at_key: bool = False) -> Iterator[Finding]:
+    if name not in stack.nodes:
+        yield Finding(
+            path, f"there is no node '{name}'", suggestion(name, stack.nodes), True, at_key
+        )
+
+
+def _nodes(stack: Stack) -> Iterator[Finding]:
+    owners: dict[IPv4Address, str] = {}
+    for name, node in stack.nodes.items():
+        if node.address is not None and owners.setdefault(node.address, name) != name:
+            message = f"{node.address} is the address of node '{owners[node.address]}' already"
+            yield Finding(("nodes", name, "address"), message)
+
+
+def _members(stack: Stack) -> Iterator[Finding]:
+    for name, router in stack.virtual_routers.items():
+        path = ("virtual_routers", name, "members")
+        first: dict[int, str] = {}
+        for node, priority in router.members.items():
+            yield from _known_node(stack, (*path, node), node, at_key=True)
+            if first.setdefault(priority, node) != node:
+                message = (
+                    f"nodes '{first[priority]}' and '{node}' have the same priority {priority}"
+                )
+                help_ = "the higher address would win; say which is to be master"
+                yield Finding((*path, node), message, help_, fatal=False)
+        if len(router.members) == 1 and len(stack.nodes) > 1:
+            message = f"virtual router '{name}' has one member: nobody stands by"
+            yield Finding(path, message, fatal=False, at_key=True)
+
+
+def _router_ids(stack: Stack) -> Iterator[Finding]:
+    used: dict[tuple[str, str, int], str] = {}
+    for name, router in stack.virtual_routers.items():
+        for member in router.members:
+            node = stack.nodes.get(member)
+            if node is None:
+                continue
+            other = used.setdefault((member, node.interface, router.router_id), name)
+            if other != name:
+                message = (
+                    f"router_id {router.router_id} is used by virtual router '{other}' already, "
+                    f"on {node.interface} of node '{member}'"
+                )
+                yield Finding(("virtual_routers", name, "router_id"), message)
+                break
+
+
+def _virtual_addresses(stack: Stack) -> Iterator[Finding]:
+    used: dict[IPv4Address, str] = {}
+    for name, router in stack.virtual_routers.items():
+        for index, interface in enumerate(router.addresses):
+            path = ("virtual_routers", name, "addresses", index)
+            other = used.get(interface.ip)
+            if other is not None:
+                yield Finding(
+                    path, f"{interface.ip} is an address of virtual router '{other}' already"
+                )
+            used.setdefault(interface.ip, name)
+            owner = node_of_address(stack, interface.ip)
+            if owner is not None and router.members.get(owner) != 255:
+                message = f"{interface.ip} is the own address of node '{owner}'"
+                help_ = "a virtual address belongs to no node, or to the member with priority 255"
+                yield Finding(path, message, help_)
+
+
+def _router_values(stack: Stack) -> Iterator[Finding]:
+    for name, router in stack.virtual_routers.items():
+        path = ("virtual_routers", name)
+        if router.advert_interval != int(router.advert_interval):
+            message = f"VRRP version 2 has whole seconds, not {router.advert_interval:g}"
+            yield Finding((*path, "advert_interval"), message)
+        if router.preempt_delay and not router.preempt:
+            message = "preempt_delay has no effect where preempt is false"
+            yield Finding((*path, "preempt_delay"), message, fatal=False, at_key=True)
+
+
+def _passwords(stack: Stack) -> Iterator[Finding]:
+    for name, router in stack.virtual_routers.items():
+        if router.authentication is None:
+            continue
+        path = ("virtual_routers", name, "authentication")
+        password = router.authentication.password
+        if (password is None) == (router.authentication.password_file is None):
+            message = "authentication needs either `password` or `password_file`"
+            yield Finding(path, message, at_key=True)
+        if password is None:
+            continue
+        size = len(password.get_secret_value().encode())
+        if size == 0:
+            yield Finding((*path, "password"), "the password is empty")
+        if size > 8:
+            message = (
+                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
+            )
+            yield Finding((*path, "password"), message, fatal=False)
+
+
+def _listens(stack: Stack) -> Iterator[Finding]:
+    used: dict[tuple[IPv4Address, int], str] = {}
+    for name, service in stack.virtual_services.items():
+        path = ("virtual_services", name, "listen")
+        try:
+            addresses = listen_addresses(stack, service)
+        except ValueError as error:
+            word, port = _split(service.listen)
+            help_ = suggestion(word, stack.virtual_routers) if port else ""
+            yield Finding(path, str(error), help_)
+            continue
+        for address, port in addresses:
+            other = used.setdefault((address, port), name)
+            if other != name:
+                message = f"virtual service '{other}' listens on {address}:{port} already"
+                yield Finding(path, message)
+            if not carriers(stack, address):
+                message = f"nobody carries {address}: no virtual router has it, and no node"
+                help_ = "" if len(stack.nodes) == 1 else "so no node directs this service"
+                yield Finding(path, message, help_, fatal=False)
+
+
+def _real_servers(stack: Stack) -> Iterator[Finding]:
+    for name, service in stack.virtual_services.items():
+        path = ("virtual_services", name, "real_servers")
+        _word, service_port = _split(service.listen)
+        balancing = _directors(stack, service)
+        used: dict[IPv4Address, str] = {}
+        for word in service.real_servers:
+            try:
+                address, port = address_of(stack, word)
+            except ValueError as error:
+                help_ = suggestion(word, stack.nodes)
+                yield Finding((*path, word), str(error), help_, at_key=True)
+                continue
+            if port is not None and service_port is not None and port != service_port:
+                message = f"port {port} differs from the service's port {service_port}"
+                help_ = "direct routing (dr) cannot change the port"
+                yield Finding((*path, word), message, help_, at_key=True)
+            if used.setdefault(address, word) != word:
+                message = f"'{word}' is the same machine as '{used[address]}'"
+                yield Finding((*path, word), message, at_key=True)
+            owner = node_of_address(stack, address)
+            if owner in balancing:
+                message = f"node '{owner}' directs this service and cannot be its real server too"
+                yield Finding((*path, word), message, "use another node", at_key=True)
+        if not any(server.weight for server in service.real_servers.values()):
+            message = f"virtual service '{name}' has no real server with a weight above 0"
+            yield Finding(path, message, "every connection to it will be dropped", False, True)
+
+
+def _directors(stack: Stack, service: VirtualService) -> list[str]:
+    """None where `listen` is wrong, which another rule reports."""
+    try:
+        return directors(stack, service)
+    except ValueError:
+        return []
+
+
+def _split(word: str) -> tuple[str, int | None]:
+    try:
+        return split_port(word)
+    except ValueError:
+        return word, None
+
+
+def _proxies(stack: Stack) -> Iterator[Finding]:
+    for name, proxy in stack.proxies.items():
+        path = ("proxies", name)
+        for index, node in enumerate(proxy.nodes):
+            yield from _known_node(stack, (*path, "nodes", index), node)
+        own = (proxy.listen, proxy.upstream)
+        if proxy.nginx is not None and own != (None, None):
+            message = "a proxy has `nginx`, or `listen` and `upstream`, not both"
+            yield Finding((*path, "nginx"), message, at_key=True)
+        elif proxy.nginx is None and None in own:
+            missing = "listen" if proxy.listen is None else "upstream"
+            message = f"'{missing}' is missing in {'.'.join(path)}"
+            help_ = "a proxy has `listen` and `upstream`, or `nginx`"
+            yield Finding(path, message, help_, at_key=True)
+        yield from _peers(stack, name)
+
+
+def _peers(stack: Stack, name: str) -> Iterator[Finding]:
+    proxy = stack.proxies[name]
+    path = ("proxies", name, "upstream")
+    for word in proxy.upstream or {}:
+        try:
+            address, port = address_of(stack, word)
+        except ValueError as error:
+            yield Finding((*path, word), str(error), suggestion(word, stack.nodes), at_key=True)
+            continue
+        owner = node_of_address(stack, address)
+        if owner in proxy.nodes and (port or 80) == proxy.listen:
+            message = f"'{word}' is the proxy itself: requests would go round in a circle"
+            yield Finding((*path, word), message, at_key=True)
+    if proxy.upstream is not None and not any(proxy.upstream.values()):
+        yield Finding(path, f"proxy '{name}' has no peer with a weight above 0", at_key=True)
+
+
+def _sites(stack: Stack) -> Iterator[Finding]:
+    for name, site in stack.sites.items():
+        yield from _known_node(stack, ("sites", name, "node"), site.node)
+
+
+def _ports(stack: Stack) -> Iterator[Finding]:
+    """Two things on one node cannot listen on one port."""
+    used: dict[tuple[str, int], Path] = {}
+    wanted: list[tuple[Path, Iterable[str], int]] = [
+        (("proxies", name, "listen"), dict.fromkeys(proxy.nodes), proxy.listen)
+        for name, proxy in stack.proxies.items()
+        if proxy.listen is not None
+    ]
+    wanted += [
+        (("sites", name, "listen"), [site.node], site.listen) for name, site in stack.sites.items()
+    ]
+    for path, nodes, port in wanted:
+        for node in nodes:
+            other = used.setdefault((node, port), path)
+            if other != path:
+                message = f"{other[0]}.{other[1]} listens on port {port} of node '{node}' already"
+                yield Finding(path, message)
+
+
+def _carried(stack: Stack) -> Iterator[Finding]:
+    for name in stack.real_server_addresses:
+        yield from _known_node(stack, ("real_server_addresses", name), name, at_key=True)
+
+
+def _idle_nodes(stack: Stack) -> Iterator[Finding]:
+    busy = set(stack.real_server_addresses) | {site.node for site in stack.sites.values()}
+    for router in stack.virtual_routers.values():
+        busy |= set(router.members)
+    for proxy in stack.proxies.values():
+        busy |= set(proxy.nodes)
+        busy |= {_split(word)[0] for word in proxy.upstream or {}}
+    for service in stack.virtual_services.values():
+        busy |= {_split(word)[0] for word in service.real_servers}
+        busy |= set(_directors(stack, service))
+    for name, node in stack.nodes.items():
+        if not busy & {name, str(node.address)}:
+            message = f"node '{name}' has nothing to do in this stack"
+            yield Finding(("nodes", name), message, fatal=False, at_key=True)
+
+
+_RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
+    _nodes,
+    _members,
+    _router_ids,
+    _virtual_addresses,
+    _router_values,
+    _passwords,
+    _listens,
+    _real_servers,
+    _proxies,
+    _sites,
+    _ports,
+    _carried,
+)

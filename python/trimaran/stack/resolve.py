@@ -1,0 +1,141 @@
+"""Questions that other rooms ask of a stack: which addresses, which nodes, which HTTP model.
+
+The stack must have passed its reader's checks; a word that names nothing raises ValueError.
+"""
+
+from ipaddress import IPv4Address
+
+from trimaran.stack.http import (
+    Files,
+    Http,
+    Listen,
+    Location,
+    Peer,
+    ProxyPass,
+    Server,
+    Upstream,
+)
+from trimaran.stack.mime_types import BUILT_IN_TYPES
+from trimaran.stack.model import Proxy, Site, Stack, VirtualService
+
+FORWARDED_HEADERS = (
+    ("Host", "$host"),
+    ("X-Real-IP", "$remote_addr"),
+    ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+)
+
+
+def split_port(word: str) -> tuple[str, int | None]:
+    """'node4:80' as ('node4', 80), 'node4' as ('node4', None). Raises ValueError."""
+    name, colon, digits = word.rpartition(":")
+    if not colon:
+        return word, None
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= 65535):
+        raise ValueError(f"'{digits}' is not a port: a number from 1 to 65535")
+    return name, int(digits)
+
+
+def address_of(stack: Stack, word: str) -> tuple[IPv4Address, int | None]:
+    """The address, and the port if one is given, of 'node4', '192.168.31.165' or either with
+    ':port'. Raises ValueError."""
+    name, port = split_port(word)
+    node = stack.nodes.get(name)
+    if node is not None:
+        if node.address is None:
+            raise ValueError(f"node '{name}' has no address")
+        return node.address, port
+    try:
+        return IPv4Address(name), port
+    except ValueError:
+        raise ValueError(f"'{name}' is neither a node nor an IPv4 address") from None
+
+
+def node_of_address(stack: Stack, address: IPv4Address) -> str | None:
+    """The name of the node whose address it is."""
+    return next((name for name, node in stack.nodes.items() if node.address == address), None)
+
+
+def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPv4Address, int]]:
+    """Every (address, port) that a virtual service listens on. Raises ValueError."""
+    name, port = split_port(service.listen)
+    if port is None:
+        raise ValueError(f"'{service.listen}' has no port: write ROUTER:port or ADDRESS:port")
+    router = stack.virtual_routers.get(name)
+    if router is not None:
+        return [(interface.ip, port) for interface in router.addresses]
+    try:
+        return [(IPv4Address(name), port)]
+    except ValueError:
+        raise ValueError(f"'{name}' is neither a virtual router nor an IPv4 address") from None
+
+
+def carriers(stack: Stack, address: IPv4Address) -> list[str]:
+    """The nodes that may carry an address: members of the virtual router that it belongs to, or
+    the node whose own address it is."""
+    for router in stack.virtual_routers.values():
+        if any(interface.ip == address for interface in router.addresses):
+            return list(router.members)
+    owner = node_of_address(stack, address)
+    return [owner] if owner else []
+
+
+def directors(stack: Stack, service: VirtualService) -> list[str]:
+    """The nodes that balance a virtual service. Where nothing in the stack carries its address,
+    the one node of a classic file does."""
+    found: dict[str, None] = {}
+    for address, _port in listen_addresses(stack, service):
+        found |= dict.fromkeys(carriers(stack, address))
+    if not found and len(stack.nodes) == 1:
+        return list(stack.nodes)
+    return list(found)
+
+
+def real_server_addresses(stack: Stack, node: str) -> tuple[IPv4Address, ...]:
+    """The virtual addresses that a node carries on `lo` as a DR real server."""
+    found = dict.fromkeys(stack.real_server_addresses.get(node, ()))
+    own = stack.nodes[node].address
+    for service in stack.virtual_services.values():
+        servers = {address_of(stack, word)[0] for word in service.real_servers}
+        if own is not None and own in servers:
+            found |= dict.fromkeys(address for address, _port in listen_addresses(stack, service))
+    return tuple(found)
+
+
+def http_of_proxy(stack: Stack, proxy: Proxy) -> Http:
+    """What a proxy serves: its nginx.conf, or one location that forwards to its upstream."""
+    if proxy.http is not None:
+        return proxy.http
+    if proxy.listen is None or proxy.upstream is None:
+        raise ValueError("a proxy needs `listen` and `upstream`, or `nginx`")
+    peers = tuple(
+        Peer(address=_peer_address(stack, word), weight=weight)
+        for word, weight in proxy.upstream.items()
+        if weight > 0
+    )
+    if not peers:
+        raise ValueError("every peer of the proxy has weight 0")
+    location = Location(path="/", action=ProxyPass(upstream="peers", set_headers=FORWARDED_HEADERS))
+    return Http(
+        servers=(Server(listen=(Listen(port=proxy.listen),), locations=(location,)),),
+        upstreams=(Upstream(name="peers", peers=peers),),
+        types=BUILT_IN_TYPES,
+    )
+
+
+def _peer_address(stack: Stack, word: str) -> str:
+    """'HOST:PORT'. Without a port: that of the node's site if it has just one, else 80."""
+    address, port = address_of(stack, word)
+    if port is None:
+        owner = node_of_address(stack, address)
+        ports = [site.listen for site in stack.sites.values() if site.node == owner]
+        port = ports[0] if len(ports) == 1 else 80
+    return f"{address}:{port}"
+
+
+def http_of_site(site: Site) -> Http:
+    """What a site serves: its directory. `root` is left as the stack has it."""
+    files = Files(root=site.root, index=site.index)
+    server = Server(
+        listen=(Listen(port=site.listen),), locations=(Location(path="/", action=files),)
+    )
+    return Http(servers=(server,), types=BUILT_IN_TYPES)

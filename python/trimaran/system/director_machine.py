@@ -1,0 +1,165 @@
+"""One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
+calls from one thread, in whose network namespace it lives."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from trimaran.director.plan import RealKey, desired, difference, indices
+from trimaran.director.settings import DirectorSettings
+from trimaran.director.tables import Hop, Tables
+from trimaran.system import clock
+from trimaran.system.datapath import Attachment, Count, Director, Traffic
+from trimaran.system.errors import CannotRunError
+from trimaran.system.neighbours import Neighbours
+from trimaran.system.netlink import Link, Netlink
+
+SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
+SWEEP_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Whether it forwards, and why not; `attached` is why the program was attached just now, empty
+    when it was in its place."""
+
+    well: bool
+    cause: str
+    attached: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is counted: by real server, and over all."""
+
+    flows: Mapping[RealKey, tuple[int, int]]
+    traffic: Mapping[RealKey, Traffic]
+    reasons: Mapping[str, int]
+    live: int
+
+
+class DirectorMachine:
+    """Makes the kernel be as the settings and the checks want it, again and again."""
+
+    def __init__(self, settings: DirectorSettings) -> None:
+        self._settings = settings
+        self._addresses = sorted({r.address for s in settings.services for r in s.real_servers})
+        self._netlink = Netlink()
+        self._attachment = Attachment()
+        self._neighbours: Neighbours | None = None
+        self._link: Link | None = None
+        self._busy: Set[int] | None = None
+        self._sweep_due = 0.0
+        directory = Path(settings.pin_directory)
+        there = directory.is_dir() and any(directory.iterdir())
+        self._director = Director(directory, settings.max_flows)
+        self._tables = self._director.tables()
+        if self._director.adopted:
+            self._reason = "started: the pinned tables and flows were adopted"
+        elif there:
+            self._reason = "started afresh: the pinned tables were of another layout or size"
+        else:
+            self._reason = "started"
+        if self._netlink.link(settings.interface) is None:
+            raise CannotRunError(
+                f"there is no interface {settings.interface} on this machine",
+                f"name the right one at nodes.{settings.node}.interface",
+            )
+
+    def unlisted(self) -> set[RealKey]:
+        """The real servers that an earlier process had found down."""
+        return {
+            key
+            for key, index in indices(self._tables).items()
+            if not self._tables.reals[index].listed
+        }
+
+    def converge(self, down: Set[RealKey]) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+        self._look()
+        wanted = desired(self._settings.services, self._tables, down, self._hops(), self._busy)
+        self._put(wanted)
+        if clock.now() >= self._sweep_due:
+            self._count()
+        if self._link is None:
+            return Condition(False, f"interface {self._settings.interface} is gone", "")
+        attached = self._attach(self._link)
+        if not self._link.up:
+            return Condition(False, f"interface {self._link.name} is down", attached)
+        return Condition(True, "", attached)
+
+    def resolved(self) -> bool:
+        """Every real server's MAC is known."""
+        return self._link is not None and len(self._hops()) == len(self._addresses)
+
+    def figures(self) -> Figures:
+        """Counted now."""
+        count = self._count()
+        known = indices(self._tables)
+        return Figures(
+            {key: count.by_real.get(index, (0, 0)) for key, index in known.items()},
+            {key: self._director.traffic(index) for key, index in known.items()},
+            self._director.reasons(),
+            count.live,
+        )
+
+    def listed(self) -> set[RealKey]:
+        """The real servers that are in the table."""
+        known = indices(self._tables)
+        return {key for key, index in known.items() if self._tables.reals[index].listed}
+
+    def close(self) -> None:
+        """Forward no more, and leave nothing behind."""
+        if self._link is not None:
+            self._attachment.detach(self._link.index)
+        if self._neighbours is not None:
+            self._neighbours.forget(self._addresses)
+            self._neighbours.close()
+        self._director.unpin()
+        self._attachment.close()
+        self._netlink.close()
+
+    def _look(self) -> None:
+        link = self._netlink.link(self._settings.interface)
+        if link is None or self._link is None or link.index != self._link.index:
+            if self._neighbours is not None:
+                self._neighbours.close()
+            self._neighbours = Neighbours(link.index) if link else None
+        self._link = link
+        if self._neighbours is not None:
+            known = self._neighbours.resolved()
+            self._neighbours.want(a for a in self._addresses if a not in known)
+
+    def _hops(self) -> dict[IPv4Address, Hop]:
+        if self._neighbours is None or self._link is None:
+            return {}
+        known = self._neighbours.resolved()
+        return {
+            address: Hop(known[address], self._link.mac, self._link.index)
+            for address in self._addresses
+            if address in known
+        }
+
+    def _put(self, wanted: Tables) -> None:
+        steps = difference(self._tables, wanted)
+        if steps:
+            self._director.apply(steps)
+            self._tables = wanted
+            self._busy = None
+
+    def _count(self) -> Count:
+        started = clock.now()
+        count = self._director.count_flows()
+        ended = clock.now()
+        self._busy = set(count.by_real)
+        self._sweep_due = ended + max(SWEEP_PERIOD_S, (ended - started) * SWEEP_SHARE)
+        return count
+
+    def _attach(self, link: Link) -> str:
+        there = self._attachment.attached(link.index)
+        if there == self._director.program_id:
+            return ""
+        self._attachment.attach(link.index, self._director)
+        reason, self._reason = self._reason, "somebody had taken the program away"
+        return reason

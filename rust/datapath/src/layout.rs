@@ -1,0 +1,102 @@
+//! The keys and values of the maps, as bpf/layout.h has them; tests/layout.rs compares the two.
+
+use aya::Pod;
+
+pub const LAYOUT_VERSION: u32 = 1;
+pub const MAX_SERVICES: u32 = 1024;
+pub const MAX_REALS: u32 = 4096;
+pub const MAX_SLOTS: u32 = 65536;
+
+pub const PROTOCOL_TCP: u8 = 6;
+
+/// Names of `enum reason`, in its order.
+pub const REASONS: [&str; 9] = [
+    "malformed",
+    "fragment",
+    "ttl",
+    "no_real_server",
+    "real_server_down",
+    "no_mac",
+    "internal",
+    "table_full",
+    "adopted",
+];
+
+pub const REAL_USED: u8 = 1;
+pub const REAL_LISTED: u8 = 2;
+
+pub const STATE_ESTABLISHED: u8 = 1;
+pub const STATE_SYN_RECV: u8 = 2;
+
+/// Seconds of silence after which a flow ends, by state: IPVS's own.
+pub const TIMEOUTS_S: [u32; 6] = [0, 900, 60, 120, 120, 10];
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceKey {
+    pub address: [u8; 4],
+    pub port: [u8; 2],
+    pub protocol: u8,
+    pub zero: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub index: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    pub destination_mac: [u8; 6],
+    pub source_mac: [u8; 6],
+    pub interface: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Real {
+    pub address: [u8; 4],
+    pub port: [u8; 2],
+    pub current: u8,
+    pub flags: u8,
+    pub service: u32,
+    pub hops: [NextHop; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKey {
+    pub source_address: [u8; 4],
+    pub address: [u8; 4],
+    pub source_port: [u8; 2],
+    pub port: [u8; 2],
+    pub protocol: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    pub real: u32,
+    pub seen_s: u32,
+    pub state: u8,
+    pub flags: u8,
+    pub zero: u16,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub packets: u64,
+    pub bytes: u64,
+    pub connections: u64,
+}
+
+// SAFETY: plain integers and byte arrays without padding (tests/layout.rs compares every offset).
+unsafe impl Pod for ServiceKey {}
+unsafe impl Pod for Service {}
+unsafe impl Pod for Real {}
+unsafe impl Pod for FlowKey {}
+unsafe impl Pod for Flow {}
+unsafe impl Pod for Counters {}

@@ -1,0 +1,263 @@
+"""The director's process alone: a client, a director and two real servers, and real TCP between."""
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lan import Lan, Role, inside, ip, kill, lan, wait_until
+from trimaran.director.listing import listing
+from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
+from trimaran.health.settings import CheckSettings
+from trimaran.system import bpffs
+
+VIP, PORT = "192.0.2.100", 8080
+ADDRESSES = {
+    "client": "192.0.2.1", "director": "192.0.2.2", "r1": "192.0.2.11", "r2": "192.0.2.12",
+}  # fmt: skip
+SERVER = Path(__file__).parents[1] / "named_server.py"
+_numbers = itertools.count(1)
+
+
+def real(name: str, weight: int = 1) -> RealServerSettings:
+    address = IPv4Address(ADDRESSES[name])
+    check = CheckSettings(address, PORT, 0.3, 1.0, 1, 0.1, 1)
+    return RealServerSettings(name, address, PORT, weight, check)
+
+
+class Site:
+    """The machines, and what runs on them."""
+
+    def __init__(self, made: Lan) -> None:
+        self.lan = made
+        self.pins = bpffs.MOUNT_POINT / f"trimaran-test-{os.getpid()}-{next(_numbers)}" / "director"
+        self.servers: dict[str, subprocess.Popen[bytes]] = {}
+        self.roles: list[Role] = []
+        for name, address in ADDRESSES.items():
+            namespace = made.machine(name, address)
+            if name == "director":
+                ip("-n", namespace, "address", "add", f"{VIP}/32", "dev", "ens33")
+            elif name != "client":
+                with inside(namespace):
+                    for at in ("all", "ens33"):
+                        Path(f"/proc/sys/net/ipv4/conf/{at}/arp_ignore").write_text("1")
+                ip("-n", namespace, "address", "add", f"{VIP}/32", "dev", "lo")
+                self.serve(name)
+
+    def serve(self, name: str) -> None:
+        """Start the server there."""
+        command = [sys.executable, str(SERVER), name, str(PORT)]
+        self.servers[name] = self.lan.run(name, *command)
+        wait_until(f"{name} listens", lambda: self.asks(ADDRESSES[name]) == name)
+
+    def settings(self, **changes: Any) -> DirectorSettings:
+        """One service on both real servers."""
+        service = ServiceSettings(
+            "web", IPv4Address(VIP), PORT, "tcp", "rr", (real("r1"), real("r2"))
+        )
+        settings = DirectorSettings("director", "ens33", str(self.pins), (service,), 1024)
+        return replace(settings, **changes)
+
+    def start(self, **changes: Any) -> Role:
+        """The role, ready."""
+        role = Role(self.lan, "director", "trimaran.node.director_role", self.settings(**changes))
+        self.roles.append(role)
+        role.wait_for(kind="ready")
+        return role
+
+    def connect(self, address: str = VIP) -> socket.socket:
+        """A connection of the client's."""
+        with inside(self.lan.namespace("client")):
+            connection = socket.socket()
+        connection.settimeout(5.0)
+        try:
+            connection.connect((address, PORT))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def asks(self, address: str = VIP) -> str | None:
+        """Who answers a new connection there."""
+        try:
+            with self.connect(address) as connection:
+                return says(connection)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        for role in self.roles:
+            role.close()
+        with suppress(FileNotFoundError):
+            for pin in self.pins.iterdir():
+                pin.unlink()
+        bpffs.remove(self.pins)
+
+
+def says(connection: socket.socket) -> str:
+    """Who is at the other end."""
+    connection.sendall(b"who\n")
+    return connection.recv(100).decode().strip()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with lan() as made:
+        site = Site(made)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def rows(role: Role) -> dict[str, dict[str, Any]]:
+    """The real servers' part of its status, by name."""
+    return {row["name"]: row for row in role.status()["services"][0]["real_servers"]}
+
+
+def listed(role: Role) -> set[str]:
+    return {name for name, row in rows(role).items() if row["listed"]}
+
+
+def test_new_connections_take_turns_and_each_stays_where_it_is(site: Site) -> None:
+    role = site.start()
+    connections = [site.connect() for _ in range(6)]
+    try:
+        first = [says(connection) for connection in connections]
+        assert first == ["r2", "r1"] * 3, "as in IPVS, the one added last comes first"
+        assert [says(connection) for connection in connections] == first
+        assert {name: row["active"] for name, row in rows(role).items()} == {"r1": 3, "r2": 3}
+    finally:
+        for connection in connections:
+            connection.close()
+    wait_until(
+        "they have ended",
+        lambda: {name: row["inactive"] for name, row in rows(role).items()} == {"r1": 3, "r2": 3},
+    )
+    status = role.status()
+    assert {name: row["connections"] for name, row in rows(role).items()} == {"r1": 3, "r2": 3}
+    assert status["well"] and status["hook"] == "tc" and not any(status["drops"].values())
+    assert listing(status).splitlines()[3:] == [
+        "TCP  192.0.2.100:8080 rr",
+        "  -> 192.0.2.11:8080              Route   1      0          3         ",
+        "  -> 192.0.2.12:8080              Route   1      0          3         ",
+    ]
+
+
+def test_killed_it_forwards_on_and_the_next_one_takes_over(site: Site) -> None:
+    role = site.start()
+    with site.connect() as old:
+        before = says(old)
+        kill(role.process)
+        assert says(old) == before
+        assert {site.asks(), site.asks()} == {"r1", "r2"}
+        role = site.start()
+        assert "adopted" in role.events("director.attached")[0]["cause"]
+        assert says(old) == before
+        assert rows(role)[before]["active"] == 1
+        assert {site.asks(), site.asks()} == {"r1", "r2"}
+        assert role.status()["flows"]["adopted"] == 0
+
+
+def test_a_dead_server_is_removed_and_listed_again(site: Site) -> None:
+    role = site.start()
+    assert listed(role) == {"r1", "r2"}
+    kill(site.servers["r1"])
+    down = role.wait_for(name="director.real_server_down")
+    assert down["subject"] == "r1" and "connection refused" in down["cause"]
+    wait_until("r1 is out", lambda: listed(role) == {"r2"})
+    assert [site.asks() for _ in range(4)] == ["r2"] * 4
+    check = rows(role)["r1"]["last_check"]
+    assert not check["ok"] and check["error"] == "connection refused"
+    site.serve("r1")
+    assert role.wait_for(name="director.real_server_up")["subject"] == "r1"
+    wait_until("r1 is back", lambda: listed(role) == {"r1", "r2"})
+    assert {site.asks(), site.asks()} == {"r1", "r2"}
+
+
+def test_a_server_that_was_down_stays_so_for_the_next_process(site: Site) -> None:
+    role = site.start()
+    kill(site.servers["r1"])
+    wait_until("r1 is out", lambda: listed(role) == {"r2"})
+    kill(role.process)
+    role = site.start()
+    assert listed(role) == {"r2"}
+    assert role.events("director.real_server_down") == []
+
+
+def test_without_real_servers_the_client_hears_nothing_not_a_reset(site: Site) -> None:
+    role = site.start()
+    for server in site.servers.values():
+        kill(server)
+    wait_until("both are out", lambda: listed(role) == set())
+    with inside(site.lan.namespace("client")), socket.socket() as connection:
+        connection.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            connection.connect((VIP, PORT))
+    assert role.status()["drops"]["no_real_server"] >= 1
+
+
+def test_what_somebody_takes_away_is_put_back(site: Site) -> None:
+    role = site.start()
+    subprocess.run(
+        ["tc", "-n", site.lan.namespace("director"), "qdisc", "del", "dev", "ens33", "clsact"],
+        check=True,
+    )
+    wait_until("it is attached again", lambda: role.events("director.attached")[1:])
+    assert "taken" in role.events("director.attached")[1]["cause"]
+    assert {site.asks(), site.asks()} == {"r1", "r2"}
+
+
+def test_an_interface_that_goes_and_comes_back(site: Site) -> None:
+    role = site.start()
+    site.lan.unplug("director")
+    lost = role.wait_for(kind="well", well=False)
+    assert "ens33 is gone" in lost["cause"]
+    site.lan.plug_in("director")
+    namespace = site.lan.namespace("director")
+    ip("-n", namespace, "address", "add", f"{ADDRESSES['director']}/24", "dev", "ens33")
+    ip("-n", namespace, "address", "add", f"{VIP}/32", "dev", "ens33")
+    role.wait_for(kind="well", well=True)
+    ip("-n", site.lan.namespace("client"), "neighbour", "flush", "all")
+    wait_until("it forwards", lambda: {site.asks(), site.asks()} == {"r1", "r2"}, 30)
+
+
+def test_other_tables_start_afresh_and_say_so(site: Site) -> None:
+    kill(site.start().process)
+    role = site.start(max_flows=2048)
+    assert "afresh" in role.events("director.attached")[0]["cause"]
+    assert {site.asks(), site.asks()} == {"r1", "r2"}
+
+
+def test_a_stop_leaves_nothing(site: Site) -> None:
+    role = site.start()
+    role.channel.send({"kind": "stop"})
+    assert role.process.wait(10) == 0
+    namespace = site.lan.namespace("director")
+    shown = subprocess.run(
+        ["tc", "-n", namespace, "qdisc", "show", "dev", "ens33"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "clsact" not in shown
+    assert not site.pins.parent.exists()
+    neighbours = ip("-n", namespace, "neighbour", "show")
+    assert "managed" not in neighbours
+
+
+def test_no_such_interface_is_one_sentence(site: Site) -> None:
+    settings = site.settings(interface="ens99")
+    role = Role(site.lan, "director", "trimaran.node.director_role", settings)
+    site.roles.append(role)
+    assert role.process.wait(20) == 2
+    assert role.process.stderr is not None
+    said = role.process.stderr.read().decode()
+    assert said.count("\n") == 1 and "no interface ens99" in said
