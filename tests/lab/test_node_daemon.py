@@ -112,8 +112,20 @@ def test_it_runs_is_asked_and_stops(machine: Machine) -> None:
     assert not (machine.run_dir / "node4.sock").exists()
 
 
+def test_sighup_takes_nothing_down(machine: Machine) -> None:
+    daemon = machine.real_server()
+    daemon.send_signal(signal.SIGHUP)
+    until(lambda: "restart the node" in machine.trimaran("events").stdout, "the event")
+    assert machine.carries()
+    assert machine.state() == "running"
+
+
 def test_a_killed_daemon_leaves_nothing_that_the_next_one_trips_over(machine: Machine) -> None:
     first = machine.real_server()
+    status = json.loads(machine.trimaran("status", "--json").stdout)
+    role = status["roles"]["real_server"]["pid"]
+    lock = machine.run_dir / "node4" / "lock"
+    assert lock in [path.resolve() for path in Path(f"/proc/{role}/fd").iterdir()]
     first.send_signal(signal.SIGKILL)  # its role ends by itself and undoes; the socket stays
     ended(first)
     second = machine.real_server()  # waits for that role's end
@@ -192,6 +204,41 @@ def test_a_user_without_the_right_is_told_so(machine: Machine) -> None:
     assert said.stderr == (
         "trimaran: the role real_server changes the network, which this user may not; run as root\n"
     )
+
+
+def test_a_secret_is_seen_nowhere(machine: Machine, tmp_path: Path) -> None:
+    secret = "tide+ebb"
+    (tmp_path / "vrrp.secret").write_text(secret)
+    (tmp_path / "vrrp.secret").chmod(0o600)
+    stack = tmp_path / "stack.yaml"
+    stack.write_text(
+        "nodes: {node2: {address: 192.168.31.93, interface: ens33}}\n"
+        "virtual_routers: {front: {router_id: 51, addresses: [192.168.31.145], members: "
+        "{node2: 151}, authentication: {type: pass, password_file: vrrp.secret}}}\n"
+    )
+    machine.run("ip", "link", "add", "ens33", "type", "veth", "peer", "name", "other")
+    machine.run("ip", "address", "add", "192.168.31.93/24", "dev", "ens33")
+    machine.run("ip", "link", "set", "ens33", "up")
+    machine.run("ip", "link", "set", "other", "up")
+    daemon = machine.daemon(str(stack))
+    until(lambda: "MASTER" in machine.trimaran("status").stdout, "the node leads")
+    status = machine.trimaran("status", "--json").stdout
+    role = json.loads(status)["roles"]["vrrp"]["pid"]
+    seen = [status, machine.trimaran("events", "--json").stdout]
+    for pid in (daemon.pid, role):
+        seen.append(Path(f"/proc/{pid}/cmdline").read_text())
+        seen.append(Path(f"/proc/{pid}/environ").read_text())
+    assert "trimaran.node.vrrp_role" in seen[-2]
+    os.kill(role, signal.SIGKILL)  # what is said of a crash is seen too
+    until(lambda: "SIGKILL" in machine.trimaran("events").stdout, "the crash is told")
+    seen.append(machine.trimaran("events", "--json").stdout)
+    daemon.send_signal(signal.SIGTERM)
+    status_code, said = ended(daemon)
+    assert status_code == 0
+    seen += [*said, *(path.read_text() for path in machine.run_dir.rglob("*") if path.is_file())]
+    assert not [text for text in seen if secret in text]
+    held = machine.run("ip", "address", "show", "dev", "ens33").stdout
+    assert VIP not in held  # the role that came back resigned and took the address along
 
 
 @pytest.mark.parametrize(

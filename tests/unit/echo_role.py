@@ -68,6 +68,8 @@ class Echo:
         for message in settings.get("say", []):
             self.channel.send(message)
         self.channel.send({"kind": "ready"})
+        if "crash_when_ready" in settings:
+            sys.exit(settings["crash_when_ready"])
 
 
 if __name__ == "__main__":

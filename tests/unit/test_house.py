@@ -9,9 +9,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "python" / "trimaran"
 
 PURE_STANDARD = {
-    "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum", "fnmatch",
-    "functools", "hashlib", "heapq", "hmac", "importlib", "ipaddress", "itertools", "json", "math",
-    "operator", "posixpath", "random", "re", "string", "struct", "textwrap", "types", "typing",
+    "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
+    "fnmatch", "functools", "hashlib", "heapq", "hmac", "importlib", "ipaddress", "itertools",
+    "json", "math", "operator", "posixpath", "random", "re", "string", "struct", "textwrap",
+    "types", "typing",
 }  # fmt: skip
 # `random` for its type only: randomness is an argument. `importlib` for importlib.resources.
 PURE_LIBRARIES = {

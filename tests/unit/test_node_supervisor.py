@@ -119,22 +119,37 @@ def test_a_role_that_refuses_is_not_tried_again_and_the_others_run(node: Node) -
 
 def test_a_role_that_keeps_crashing_is_tried_later_each_time(node: Node) -> None:
     node.role("director", crash=1)
+    node.role("vrrp")
 
     async def scene(supervisor: Supervisor) -> None:
-        starting = asyncio.create_task(supervisor.start_role("director", "asked"))
+        await supervisor.start()  # does not wait for ever: vrrp runs, and knows
         keeper = supervisor.keepers["director"]
-        await until(lambda: keeper.restarts >= 3, "three crashes")
+        assert keeper.restarts >= 3
+        vrrp = await supervisor.keepers["vrrp"].status()
+        told = vrrp["status"]["heard"][-1]
+        assert (told["well"], "crashed 3 times in a row" in told["cause"]) == (False, True)
         waits = [event.message.split()[-2] for event in node.named("role.exited")]
         assert [float(wait) for wait in waits[:3]] == [0.25, 0.5, 1.0]
-        starting.cancel()
-        await asyncio.wait([starting])
         await supervisor.stop_role("director", "enough")  # also in the middle of a wait
         assert keeper.state is State.STOPPED
+        await supervisor.stop()
 
     async def play() -> None:
         await scene(Supervisor("node1", node.specs, node.events))
 
     asyncio.run(asyncio.wait_for(play(), 3 * DEADLINE_S))
+
+
+def test_a_role_that_crashes_when_it_is_ready_is_not_started_in_a_hot_loop(node: Node) -> None:
+    node.role("director", crash_when_ready=0)  # ending with 0 unasked is a crash as well
+
+    async def scene(supervisor: Supervisor) -> None:
+        keeper = supervisor.keepers["director"]
+        began = time.monotonic()
+        await until(lambda: keeper.restarts >= 4, "four crashes")
+        assert time.monotonic() - began > 0.25 + 0.5 + 1.0
+
+    node.run(scene)
 
 
 def test_the_end_of_the_supervisor_ends_the_roles(node: Node, tmp_path: Path) -> None:

@@ -25,6 +25,10 @@ from trimaran.system.files import DiskFiles
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "seven-nodes"
 CLASSIC = EXAMPLES / "classic"
+FILES = [
+    CLASSIC / name
+    for name in ("node2.keepalived.conf", "node3.keepalived.conf", "nginx.conf", "lvsrs")
+]
 VIP = IPv4Address("192.168.31.145")
 
 
@@ -87,7 +91,7 @@ def test_any_script_gives_addresses_or_a_stack_error(text: str) -> None:
 
 
 def test_kinds_are_seen_by_content() -> None:
-    kinds = {path.name: kind_of(str(path), path.read_text()) for path in CLASSIC.iterdir()}
+    kinds = {path.name: kind_of(path.name, path.read_text()) for path in FILES}
     assert kinds == {
         "node2.keepalived.conf": "keepalived",
         "node3.keepalived.conf": "keepalived",
@@ -223,7 +227,7 @@ def test_describe_says_what_each_node_does() -> None:
 
 
 def test_check_of_the_examples_is_0() -> None:
-    code, output = checked(EXAMPLES / "stack.yaml", *sorted(CLASSIC.iterdir()))
+    code, output = checked(EXAMPLES / "stack.yaml", *FILES)
     assert code == 0
     assert output.count("can be used") == 7
     assert "node2.keepalived.conf: 32 of 32 options honoured" in output

@@ -1,6 +1,7 @@
 """nginx.conf: the classic file, inheritance, and every refusal."""
 # ruff: noqa: E501 - golden texts stay on one line
 
+import re
 from pathlib import Path
 
 import crossplane.analyzer
@@ -25,6 +26,7 @@ from trimaran.stack.http import (
 from trimaran.stack.mime_types import BUILT_IN_TYPES
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.nginx_directives import NGINX
+from trimaran.stack.nginx_values import VARIABLES
 from trimaran.stack.report import Note, remarkable, summary
 
 CLASSIC = (
@@ -151,7 +153,7 @@ def test_error_pages_are_inherited_only_where_none_is_set() -> None:
         ("http://10.0.0.1", "10.0.0.1", None, "10.0.0.1:80"),
         ("http://10.0.0.1:8080/", "10.0.0.1:8080", "/", "10.0.0.1:8080"),
         ("http://10.0.0.1/a/b?c", "10.0.0.1", "/a/b?c", "10.0.0.1:80"),
-        ("http://localhost:81", "localhost:81", None, "127.0.0.1:81"),
+        ("http://localhost:81", "localhost:81", None, "localhost:81"),
         ("HTTP://pool/x", "pool", "/x", "10.0.0.9:80"),
     ],
 )
@@ -219,14 +221,14 @@ def test_a_return_of_the_server_comes_first() -> None:
 def test_listen_and_names() -> None:
     found = server(
         "listen 10.0.0.1:81 default_server backlog=9; listen *:82; listen 10.0.0.2; listen [::]:80;"
-        ' server_name A.example b.example ""; server_name c;'
+        ' server_name A.example b.example ""; server_name *.c .d e.*;'
     )
     assert found.listen == (
         Listen(address="10.0.0.1", port=81, default_server=True),
         Listen(port=82),
         Listen(address="10.0.0.2", port=80),
     )
-    assert found.names == ("a.example", "b.example", "", "c")
+    assert found.names == ("a.example", "b.example", "", "*.c", ".d", "e.*")
 
 
 def test_the_access_log() -> None:
@@ -284,18 +286,22 @@ REFUSED = [
     ("listen [::]:80;", "1:8: 'server' listens on no IPv4 address"),
     ("listen 0;", "2:1: 'listen' takes a number from 1 to 65535, not 0"),
     ("listen host:80;", "2:1: 'listen' 'host' is not an IPv4 address (names are not looked up yet)"),
-    ("server_name *.a;", "2:1: 'server_name' '*.a': only exact names are supported yet"),
+    ("server_name ~a;", "2:1: 'server_name' '~a': regular expressions and variables are not supported yet"),
+    ("server_name a.*.b;", "2:1: 'server_name' 'a.*.b': a wildcard is the first or the last part of a name"),
     ("location / { proxy_pass https://a; }", "2:14: 'proxy_pass' 'https://a' is not supported yet (only http:// upstreams are spoken to)"),
     ("location / { proxy_pass http://$a; }", "2:14: 'proxy_pass' variables here: 'http://$a' is not supported yet"),
-    ("location / { proxy_pass http://name; }", "2:14: 'proxy_pass' 'name' is not an IPv4 address (names are not looked up yet)"),
+    ("location / { proxy_pass http://-name; }", "2:14: 'proxy_pass' '-name' is neither an address nor a host's name"),
+    ("location / { proxy_pass http://a; proxy_set_header H $hosst; }", f"2:35: 'proxy_set_header' the variable '$hosst' is not known (did you mean 'host'? allowed: {', '.join(sorted(VARIABLES))})"),
+    ("location / { proxy_pass http://a; proxy_set_header H: x; }", "2:35: 'proxy_set_header' 'H:' is not a header's name"),
+    ("return 200 $;", f"2:1: 'return' the variable '$' is not known (allowed: {', '.join(sorted(VARIABLES))})"),
     ("location / { fastcgi_pass a; }", "2:14: 'fastcgi_pass' is refused (not supported yet: this location would answer with files)"),
     ("proxy_pass http://10.0.0.1;", "2:1: 'proxy_pass' does not belong here; it belongs into location"),
     ("proxy_next_upstream off;", "2:1: 'proxy_next_upstream' off is not supported yet (the next peer is tried on error and timeout)"),
-    ("proxy_redirect http://a /;", "2:1: 'proxy_redirect' / http://a is not supported yet (Location headers are passed on as they are)"),
+    ("proxy_redirect http://a /;", "2:1: 'proxy_redirect' / http://a is not supported yet (a Location that names the upstream is rewritten, as by default)"),
     ("add_header A b;", "2:1: 'add_header' is refused (not supported yet: answers or requests would differ)"),
     ("error_page 404 @x;", "2:1: 'error_page' '@x' is not supported yet (write a path such as /50x.html)"),
     ("error_page 200 /x;", "2:1: 'error_page' takes a number from 300 to 599, not 200"),
-    ("return 444;", "2:1: 'return' 444 (close without an answer) is not supported yet"),
+    ("return 100;", "2:1: 'return' 100 is no final status"),
     ("root $a;", "2:1: 'root' variables here: '$a' is not supported yet"),
     ("root a; root b;", "2:9: 'root' is there already, in line 2"),
     ("keepalive_timeout soon;", "2:1: 'keepalive_timeout' 'soon' is not a time (write it like 60s, 500ms or 1m30s)"),
@@ -319,8 +325,8 @@ def test_what_cannot_be_obeyed_is_refused(body: str, expected: str) -> None:
         ("ip_hash; server 10.0.0.1;", "3: 'ip_hash' is refused (not supported yet: a client would not stay with its peer)"),
         ("server 10.0.0.1 slow_start=3s;", "3: 'server' 'slow_start=3s' is not supported yet"),
         ("server 10.0.0.1 weight=0;", "3: 'server' takes a number from 1 to 65535, not 0"),
-        ("server web;", "3: 'server' 'web' is not an IPv4 address (names are not looked up yet)"),
-        ("server unix:/x;", "3: 'server' 'unix:/x' is not supported yet (write ADDRESS:PORT)"),
+        ("server we/b;", "3: 'server' 'we/b' is neither an address nor a host's name"),
+        ("server unix:/x;", "3: 'server' 'unix:/x' is not supported yet (write HOST:PORT)"),
         ("", "1: 'upstream' u has no server"),
     ],
 )  # fmt: skip
@@ -328,6 +334,21 @@ def test_what_cannot_be_obeyed_in_an_upstream_is_refused(body: str, expected: st
     column = "2:1" if expected.startswith("3") else "1:8"
     text = f"http {{ upstream u {{\n{body} }} server {{ }} }}"
     assert problems(text) == [f"etc/nginx.conf:{column}{expected[1:]}"]
+
+
+def test_what_is_done_anyway_or_without_effect() -> None:
+    body = "proxy_redirect off; proxy_next_upstream timeout error; autoindex on; proxy_http_version 1.1;"
+    notes = read(f"http {{ server {{ location / {{ {body} }} }} }}")[1]
+    assert [(note.word, note.status) for note in remarkable(notes)] == [
+        ("proxy_redirect", "no effect"),
+        ("autoindex", "no effect"),
+    ]
+
+
+def test_the_variables_are_those_of_the_engine() -> None:
+    source = (Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars.rs").read_text()
+    named = source[source.index("fn named(") :].split("_ =>")[0]
+    assert set(re.findall(r'"(\w+)"', named)) == VARIABLES
 
 
 CONTEXTS = {

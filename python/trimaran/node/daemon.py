@@ -48,7 +48,7 @@ async def _run(
             if starting.done():
                 starting.result()
                 notify("READY=1")
-                await asyncio.wait([told, serving], return_when=asyncio.FIRST_COMPLETED)
+                await told
         finally:
             notify("STOPPING=1")
             starting.cancel()
@@ -57,11 +57,12 @@ async def _run(
             events.close()
             api.should_exit = True
             told.cancel()
-            await serving
+            await asyncio.wait([serving])  # an API that broke down is no reason to fail
 
 
 def _stop_on_signals(supervisor: Supervisor) -> asyncio.Event:
-    """The first SIGTERM or SIGINT stops gracefully; a second one cuts the grace short."""
+    """The first SIGTERM or SIGINT stops gracefully; a second one cuts the grace short. SIGHUP
+    changes nothing, and says so."""
     stopping = asyncio.Event()
 
     def stop() -> None:
@@ -72,7 +73,18 @@ def _stop_on_signals(supervisor: Supervisor) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, _refuse_to_reload, supervisor.events)
     return stopping
+
+
+def _refuse_to_reload(events: Events) -> None:
+    """SIGHUP asks keepalived and nginx to reload. To die of it would take the node down."""
+    events.add(
+        "node",
+        "node.warning",
+        message="the files were not read again: restart the node for that",
+        cause="SIGHUP, and a reload does not exist yet",
+    )
 
 
 def notify(state: str) -> None:

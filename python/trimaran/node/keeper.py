@@ -10,7 +10,15 @@ from typing import Any
 
 from trimaran.node.channel import Message
 from trimaran.node.events import Events
-from trimaran.node.lifecycle import REFUSED_STATUS, STEADY_S, State, Step, after, delay_s
+from trimaran.node.lifecycle import (
+    CRASHES_TOLERATED,
+    REFUSED_STATUS,
+    STEADY_S,
+    State,
+    Step,
+    after,
+    delay_s,
+)
 from trimaran.node.role_process import RoleError, RoleProcess
 from trimaran.system import clock
 
@@ -57,7 +65,7 @@ class Keeper:
         self._process: RoleProcess | None = None
         self._listeners: list[socket.socket] = []
         self._ready = asyncio.Event()
-        self._settled = asyncio.Event()  # running, failed or stopped: start() need not wait on
+        self._settled = asyncio.Event()  # start() need not wait on
         self._hurry = asyncio.Event()
         self._changing = asyncio.Lock()  # one start or stop at a time
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +80,8 @@ class Keeper:
         return self.state is State.STOPPING
 
     async def start(self, cause: str) -> bool:
-        """Start and wait until it is ready (True), or has failed, or takes too long."""
+        """Start and wait until it is ready (True), or has failed, keeps crashing, or takes too
+        long. Raises CannotRunError when its listening sockets cannot be had."""
         async with self._changing:
             if self._task is None or self._task.done():
                 self._listeners = self._listeners or self.spec.listen()
@@ -152,8 +161,11 @@ class Keeper:
             self.crashes = 1 if clock.now() - started > STEADY_S else self.crashes + 1
             self.restarts += 1
             self._step(Step.CRASHED, cause)
+            if self.crashes > CRASHES_TOLERATED:
+                self._settled.set()  # the roles after it need not wait any longer
             wait_s = delay_s(self.crashes)
             self._report("role.exited", f"crashed; starts again in {wait_s:g} s", cause, data)
+            self._ready.clear()  # it was set if the role had become ready; stop() sets it too
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), wait_s)
 
@@ -187,9 +199,10 @@ class Keeper:
             hurry = asyncio.create_task(self._hurry.wait())
             await asyncio.wait([task, hurry], timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
-            if task.done() or self._process is None:
+            if task.done():
                 break
-            self._process.signal(number)
+            if self._process is not None:
+                self._process.signal(number)
             self._hurry.clear()
         await task
         self._process = None

@@ -15,6 +15,7 @@ from enum import StrEnum
 REFUSED_STATUS = 2
 _FIRST_DELAY_S = 0.25
 _LONGEST_DELAY_S = 15.0
+CRASHES_TOLERATED = 2  # in a row; after more, nobody counts on its coming back soon
 STEADY_S = 10.0  # a role that ran this long starts counting its crashes anew
 
 

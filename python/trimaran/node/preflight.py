@@ -1,4 +1,7 @@
-"""What would stop a node's roles, found before they start: `look` asks, `judge` decides."""
+"""What would stop a node's roles, found before they start: `look` asks, `judge` decides.
+
+The vrrp process itself says what only it can know: whether it got real-time scheduling, and who
+else holds its addresses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,12 +32,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What `look` saw. Refusals are the kernel's words, None where it does not refuse; `holders`
-    are the interfaces that carry a virtual address; `ports` says why one cannot be had."""
+    """What `look` saw. `ebpf_refusal` is in the kernel's words, None where it does not refuse;
+    `holders` are the interfaces that carry a real server's virtual address; `ports` says why one
+    cannot be had."""
 
     capabilities: frozenset[int]
     ebpf_refusal: str | None
-    realtime_refusal: str | None
     holders: dict[IPv4Address, tuple[Holding, ...]]
     ports: dict[tuple[str, int], CannotRunError]
     chains: dict[str, Chain]
@@ -47,7 +50,8 @@ def look(plan: NodePlan) -> Facts:
         holders = {
             address: tuple(netlink.holdings(address))
             for settings in plan.roles.values()
-            for address in _virtual_addresses(settings)
+            if isinstance(settings, RealServerRoleSettings)
+            for address in settings.addresses
         }
     ports = {
         (address, port): refusal
@@ -59,7 +63,6 @@ def look(plan: NodePlan) -> Facts:
     return Facts(
         capabilities=facts.capabilities(),
         ebpf_refusal=facts.ebpf_refusal() if DirectorSettings in kinds else None,
-        realtime_refusal=facts.realtime_refusal() if VrrpSettings in kinds else None,
         holders=holders,
         ports=ports,
         chains=from_nft(facts.nft_ruleset()) | from_iptables(facts.legacy_iptables_rules()),
@@ -103,21 +106,12 @@ def _judge_director(role: str, settings: DirectorSettings, seen: Facts) -> Itera
 
 
 def _judge_vrrp(role: str, settings: VrrpSettings, seen: Facts) -> Iterator[Finding]:
-    if seen.realtime_refusal is not None:
-        message = f"no real-time scheduling ({seen.realtime_refusal})"
-        message = f"{message}: a busy machine may lose the election"
-        yield Finding(role, message, "give it LimitRTPRIO=50 (systemd) or CAP_SYS_NICE")
     for router in settings.routers:
         packet = Packet(router.interface, VRRP_GROUP, VRRP)
         chain = dropped_by(seen.chains, packet)
         if chain:
             message = f"{router.name}: the firewall drops adverts on {router.interface} ({chain})"
             yield Finding(role, f"{message}: two masters may arise", _accept(chain, packet))
-        for interface in router.addresses:
-            for holding in seen.holders.get(interface.ip, ()):
-                if holding.permanent:  # ours carry a lifetime, also those of a killed vrrp
-                    message = f"{interface.ip} is on {holding.interface}, and not by us"
-                    yield Finding(role, f"{router.name}: {message}", _remove(holding))
 
 
 def _judge_real_server(
@@ -150,11 +144,3 @@ def _remove(holding: Holding) -> str:
 def _accept(chain: str, packet: Packet) -> str:
     what = "protocol vrrp" if packet.protocol == VRRP else f"TCP port {packet.port}"
     return f"accept {what} in it"
-
-
-def _virtual_addresses(settings: object) -> list[IPv4Address]:
-    if isinstance(settings, RealServerRoleSettings):
-        return list(settings.addresses)
-    if isinstance(settings, VrrpSettings):
-        return [interface.ip for router in settings.routers for interface in router.addresses]
-    return []

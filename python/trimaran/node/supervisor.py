@@ -8,9 +8,7 @@ from trimaran import __version__
 from trimaran.node.channel import Message
 from trimaran.node.events import Events
 from trimaran.node.keeper import Keeper, RoleSpec
-from trimaran.node.lifecycle import State
-
-CRASHES_TOLERATED = 2
+from trimaran.node.lifecycle import CRASHES_TOLERATED, State
 
 
 class Supervisor:

@@ -5,6 +5,7 @@ rule, and nginx's own, for all of them. So `proxy_set_header` and `error_page` o
 count only where the inner one has none.
 """
 
+import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from posixpath import dirname, join, normpath
@@ -40,6 +41,7 @@ from trimaran.stack.nginx_values import (
     returned,
     server_names,
     size,
+    template,
     time,
     upstream_of,
 )
@@ -141,9 +143,11 @@ class _File:
             return
         value, refused, message = _FIXED[statement.name]
         given = " ".join(sorted(statement.arguments))
-        if given in refused or ("*" in refused and given != value):
+        if given == value:
+            return
+        if re.fullmatch(refused, given):
             self.walk.refuse(statement, f"{given} is not supported yet", message)
-        elif given != value:
+        else:
             self.walk.note(statement, "no effect", message)
 
     def _try(
@@ -310,13 +314,11 @@ class _File:
         name, uri = upstream_of(statement.arguments[0])
         if name not in self.upstreams:
             self.upstreams[name] = Upstream(name=name, peers=(Peer(address=host_port(name)),))
-        headers = tuple(
-            (each.arguments[0], each.arguments[1]) for each in level.find("proxy_set_header")
-        )
+        headers = [self._try(each, _header, each) for each in level.find("proxy_set_header")]
         return ProxyPass(
             upstream=name,
             uri=uri,
-            set_headers=headers,
+            set_headers=tuple(header for header in headers if header is not None),
             connect_timeout=self._value(level, "proxy_connect_timeout", time, 60.0),
             send_timeout=self._value(level, "proxy_send_timeout", time, 60.0),
             read_timeout=self._value(level, "proxy_read_timeout", time, 60.0),
@@ -337,6 +339,15 @@ class _File:
                 message = f"written in the combined form; {' '.join(rest)} without effect"
                 self.walk.explain(statement, message)
         return path
+
+
+def _header(statement: Statement) -> tuple[str, str]:
+    name, value = statement.arguments
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        refuse(f"'{name}' is not a header's name")
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+        refuse(f"the value of {name} has a control character")
+    return name, template(value)
 
 
 def _plain(arguments: tuple[str, ...]) -> None:
@@ -382,19 +393,19 @@ _ONCE = {
     "keepalive", "internal", "try_files", "large_client_header_buffers",
 }  # fmt: skip
 
-# name: (the arguments, sorted, that say what is done anyway; those refused ('*': all others);
-# what to say)
-_FIXED: dict[str, tuple[str, set[str], str]] = {
-    "proxy_redirect": ("off", {"*"}, "Location headers are passed on as they are"),
-    "proxy_next_upstream": (
-        "error timeout",
-        {"off"},
-        "the next peer is tried on error and timeout",
+# name: (the arguments, sorted, that say what is done anyway; a regular expression of those that
+# are refused; what to say)
+_FIXED: dict[str, tuple[str, str, str]] = {
+    "proxy_redirect": (
+        "default",
+        r"(?!off$).*",
+        "a Location that names the upstream is rewritten, as by default",
     ),
-    "proxy_intercept_errors": ("off", {"on"}, "answers of peers are passed on as they are"),
-    "proxy_http_version": ("1.1", set(), "HTTP/1.1 is spoken"),
-    "autoindex": ("off", set(), "directories are not listed"),
-    "recursive_error_pages": ("off", set(), "an error page has no error page"),
-    "underscores_in_headers": ("on", set(), "such headers are passed on"),
-    "ignore_invalid_headers": ("off", set(), "an invalid header is answered with 400"),
+    "proxy_next_upstream": ("error timeout", "off", "the next peer is tried on error and timeout"),
+    "proxy_intercept_errors": ("off", "on", "answers of peers are passed on as they are"),
+    "proxy_http_version": ("1.1", "", "HTTP/1.1 is spoken"),
+    "autoindex": ("off", "", "directories are not listed"),
+    "recursive_error_pages": ("off", "", "an error page has no error page"),
+    "underscores_in_headers": ("off", "", "such headers are dropped"),
+    "ignore_invalid_headers": ("off", "", "an invalid header is answered with 400"),
 }

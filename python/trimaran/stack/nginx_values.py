@@ -6,6 +6,7 @@ from typing import Literal
 
 from trimaran.stack.directives import refuse
 from trimaran.stack.http import ErrorPage, Listen, Peer, Return
+from trimaran.stack.nearest import suggestion
 from trimaran.stack.values import integer
 
 _SIZE = re.compile(r"([0-9]{1,12})([kKmMgG]?)")
@@ -15,6 +16,15 @@ _TIMES_S = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
             "M": 2592000, "y": 31536000}  # fmt: skip
 Match = Literal["=", "^~", ""]
 
+# rust/proxy/src/vars.rs has them too, and a test compares; $http_NAME besides.
+VARIABLES = frozenset({
+    "args", "content_length", "content_type", "document_uri", "host", "http_host", "is_args",
+    "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "query_string", "remote_addr",
+    "remote_port", "request", "request_id", "request_method", "request_uri", "scheme",
+    "server_addr", "server_name", "server_port", "server_protocol", "uri",
+})  # fmt: skip
+_VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|(\w*))")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
 _IDLE_LISTEN = re.compile(
     r"(backlog|rcvbuf|sndbuf|so_keepalive|ipv6only|setfib|fastopen|accept_filter)=.*"
@@ -75,13 +85,25 @@ def ip_of(host: str) -> IPv4Address:
 
 
 def host_port(text: str) -> str:
-    """'ADDRESS' or 'ADDRESS:PORT' (80 if none) as 'ADDRESS:PORT'."""
+    """'HOST' or 'HOST:PORT' (80 if none) as 'HOST:PORT'; a name is looked up when the proxy
+    starts, as nginx does it."""
     if text.startswith(("unix:", "[")):
-        refuse(f"'{text}' {_LATER}", "write ADDRESS:PORT")
+        refuse(f"'{text}' {_LATER}", "write HOST:PORT")
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = text, "80"
-    return f"{ip_of(host)}:{integer(1, 65535)(port)}"
+    if not _HOST.fullmatch(host):
+        refuse(f"'{host}' is neither an address nor a host's name")
+    return f"{host}:{integer(1, 65535)(port)}"
+
+
+def template(text: str) -> str:
+    """Text with $variables that the engine knows."""
+    for match in _VARIABLE.finditer(text):
+        name = match[1] or match[2] or ""
+        if name not in VARIABLES and not name.startswith("http_"):
+            refuse(f"the variable '{match[0]}' is not known", suggestion(name, VARIABLES))
+    return text
 
 
 def peer(arguments: tuple[str, ...]) -> Peer:
@@ -143,13 +165,11 @@ def returned(arguments: tuple[str, ...]) -> Return:
     if len(arguments) == 1 and not first.isdigit():
         if not first.startswith(("http://", "https://", "$scheme", "/")):
             refuse(f"'{first}' is neither a status nor a URL")
-        return Return(status=302, text=first)
+        return Return(status=302, text=template(first))
     status = integer(100, 999)(first)
-    if status == 444:
-        refuse(f"444 (close without an answer) {_LATER}")
     if status < 200:
         refuse(f"{status} is no final status")
-    return Return(status=status, text=arguments[1] if arguments[1:] else "")
+    return Return(status=status, text=template(arguments[1]) if arguments[1:] else "")
 
 
 def error_page(arguments: tuple[str, ...]) -> ErrorPage:
@@ -167,8 +187,11 @@ def error_page(arguments: tuple[str, ...]) -> ErrorPage:
 
 
 def server_names(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of a server, in lower case."""
+    """The names of a server, in lower case: exact, '*.name', '.name' or 'name.*'."""
     for name in arguments:
-        if name.startswith(("~", "*", ".")) or name.endswith("*") or "$" in name:
-            refuse(f"'{name}': only exact names are supported yet")
+        if name.startswith("~") or "$" in name:
+            refuse(f"'{name}': regular expressions and variables are not supported yet")
+        middle = name.removeprefix("*.") if name.startswith("*.") else name.removesuffix(".*")
+        if "*" in middle:
+            refuse(f"'{name}': a wildcard is the first or the last part of a name")
     return tuple(name.lower() for name in arguments)

@@ -1,7 +1,6 @@
 """What this machine allows, asked of the kernel rather than guessed."""
 
 import ctypes
-import errno
 import json
 import os
 import platform
@@ -39,17 +38,6 @@ def ebpf_refusal() -> str | None:
     if descriptor < 0:
         return os.strerror(ctypes.get_errno())
     os.close(descriptor)
-    return None
-
-
-def realtime_refusal(priority: int = 1) -> str | None:
-    """Why this process may not be scheduled in real time; None when it may. Tries, then reverts."""
-    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except OSError as error:
-        return os.strerror(error.errno or errno.EPERM)
-    os.sched_setscheduler(0, before, parameters)
     return None
 
 
