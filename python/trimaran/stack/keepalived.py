@@ -27,6 +27,19 @@ from trimaran.stack.keepalived_directives import (
     TCP,
 )
 from trimaran.stack.keepalived_text import expand
+from trimaran.stack.keepalived_values import (
+    LONGEST_S,
+    TIMING,
+    address_options,
+    advert_interval,
+    auth_type,
+    common_check,
+    initial_state,
+    interface_name,
+    multicast_group,
+    spoken_version,
+    three_adverts,
+)
 from trimaran.stack.model import (
     Check,
     GratuitousArp,
@@ -55,7 +68,6 @@ _ALIASES = {
 }
 _REPEATED = {"vrrp_instance", "virtual_server", "real_server", "global_defs"}
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_LONGEST_S = 86400.0
 _SCHEDULERS = {"rr": "rr", "wrr": "wrr"}
 _KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
 _ALGO_HELP = "today there are rr and wrr: write `lb_algo wrr`"
@@ -156,13 +168,13 @@ class _File:
         return "node"
 
     def _default_interface(self) -> str:
-        return self._value(self.globals, "default_interface", _interface, "eth0")
+        return self._value(self.globals, "default_interface", interface_name, "eth0")
 
     def _global_values(self) -> None:
         """What can only be as it is."""
-        self._value(self.globals, "vrrp_version", _version, 2)
-        self._value(self.globals, "vrrp_mcast_group4", _group, "")
-        self._value(self.globals, "vrrp_down_timer_adverts", _three, 3)
+        self._value(self.globals, "vrrp_version", spoken_version, 2)
+        self._value(self.globals, "vrrp_mcast_group4", multicast_group, "")
+        self._value(self.globals, "vrrp_down_timer_adverts", three_adverts, 3)
 
     # vrrp_instance
 
@@ -171,16 +183,16 @@ class _File:
         before = len(self.walk.problems)
         options = self._options(statement.block or (), INSTANCE)
         self._again(("virtual_routers", name), statement)
-        interface = self._value(options, "interface", _interface, self._default_interface())
+        interface = self._value(options, "interface", interface_name, self._default_interface())
         if "default_interface" not in self.globals:
             self._required(options, "interface", statement)
         self._required(options, "virtual_router_id", statement)
         addresses = self._addresses(statement, options, interface)
-        self._value(options, "version", _version, 2)
-        self._value(options, "mcast_dst_ip", _group, "")
-        self._value(options, "down_timer_adverts", _three, 3)
+        self._value(options, "version", spoken_version, 2)
+        self._value(options, "mcast_dst_ip", multicast_group, "")
+        self._value(options, "down_timer_adverts", three_adverts, 3)
         self._tracked(options, interface)
-        state = self._value(options, "state", _state, "backup")
+        state = self._value(options, "state", initial_state, "backup")
         priority = self._priority(options, state)
         preempt = "preempt" not in options or options["preempt"].name == "preempt"
         if not preempt and state == "master":
@@ -191,7 +203,7 @@ class _File:
             statement,
             router_id=self._value(options, "virtual_router_id", integer(1, 255), 1),
             addresses=addresses or (IPv4Interface("0.0.0.0"),),
-            advert_interval=self._value(options, "advert_int", _advert_int, 1.0),
+            advert_interval=self._value(options, "advert_int", advert_interval, 1.0),
             authentication=self._authentication(options),
             preempt=preempt,
             preempt_delay=self._value(options, "preempt_delay", seconds(0, 1000), 0.0),
@@ -224,7 +236,7 @@ class _File:
             self.walk.note(entry, "honoured")
             try:
                 found.append(interface_address(entry.name))
-                idle = _address_options(entry, interface)
+                idle = address_options(entry, interface)
             except RefusedError as error:
                 self.walk.refuse(entry, error.message, error.help)
                 continue
@@ -247,7 +259,7 @@ class _File:
         if statement is None:
             return None
         inner = self._options(statement.block or (), AUTHENTICATION)
-        self._value(inner, "auth_type", _auth_type, "pass")
+        self._value(inner, "auth_type", auth_type, "pass")
         if not self._required(inner, "auth_type", statement):
             return None
         if not self._required(inner, "auth_pass", statement):
@@ -269,8 +281,8 @@ class _File:
 
         return GratuitousArp(
             repeat=garp("garp_master_repeat", integer(1, 100), 5),
-            delay=garp("garp_master_delay", seconds(0, _LONGEST_S), 5.0),
-            refresh=garp("garp_master_refresh", seconds(0, _LONGEST_S), 0.0),
+            delay=garp("garp_master_delay", seconds(0, LONGEST_S), 5.0),
+            refresh=garp("garp_master_refresh", seconds(0, LONGEST_S), 0.0),
             refresh_repeat=garp("garp_master_refresh_repeat", integer(1, 100), 1),
         )
 
@@ -301,7 +313,7 @@ class _File:
         for inner in statement.block or ():
             if inner.name == "real_server" and inner.block is not None:
                 self._real_server(inner, options, listen, servers)
-        check, servers = _common_check(servers, listen[1])
+        check, servers = common_check(servers, listen[1])
         service = self._build(
             VirtualService,
             statement,
@@ -322,7 +334,7 @@ class _File:
         self._value(options, "quorum", integer(0, 1), 1)
         self._value(options, "hysteresis", integer(0, 0), 0)
         for name in ("delay_loop", "retry", "delay_before_retry", "connect_timeout"):
-            self._value(options, name, *_TIMING[name])
+            self._value(options, name, *TIMING[name])
 
     def _listen(self, statement: Statement) -> tuple[IPv4Address, int] | None:
         first, *rest = statement.arguments
@@ -374,7 +386,7 @@ class _File:
         own = self._options(statement.block or (), TCP)
         timing = {
             name: self._value({**service, **real, **own}, name, convert, default)
-            for name, (convert, default) in _TIMING.items()
+            for name, (convert, default) in TIMING.items()
         }
         return Check(
             tcp=TcpProbe(
@@ -400,93 +412,3 @@ class _File:
                 self.walk.problems.append(problem)
             elif "8 bytes" not in finding.message:  # said already, where the password stands
                 self.walk.warn(statement.place, statement.name, finding.message)
-
-
-_TIMING: dict[str, tuple[Callable[[str], float], float]] = {
-    "delay_loop": (seconds(0.001, _LONGEST_S), 60.0),
-    "retry": (integer(0, 100), 1),
-    "delay_before_retry": (seconds(0.001, _LONGEST_S), 1.0),
-    "connect_timeout": (seconds(0.001, _LONGEST_S), 5.0),
-}
-
-
-def _common_check(
-    servers: dict[str, RealServer], port: int
-) -> tuple[Check | None, dict[str, RealServer]]:
-    """The check of the service, where every real server has the same (its own port is the
-    service's); else None, and each keeps its own."""
-    plain: dict[str, RealServer] = {}
-    for name, server in servers.items():
-        check = server.check
-        if check is not None and check.tcp.port == port:
-            tcp = check.tcp.model_copy(update={"port": None})
-            check = check.model_copy(update={"tcp": tcp})
-        plain[name] = server.model_copy(update={"check": check})
-    checks = [server.check for server in plain.values()]
-    if not checks or any(check != checks[0] for check in checks):
-        return None, plain
-    return checks[0], {
-        name: server.model_copy(update={"check": None}) for name, server in plain.items()
-    }
-
-
-def _address_options(entry: Statement, interface: str) -> list[str]:
-    """The options of one virtual address that have no effect. Raises RefusedError."""
-    idle: list[str] = []
-    words = iter(entry.arguments)
-    for name in words:
-        if name in ("dev", "brd", "broadcast", "scope", "label", "preferred_lft", "peer"):
-            value = next(words, "")
-            if name == "dev" and value != interface:
-                refuse(
-                    f"dev {value}: an address is carried by the instance's interface {interface}"
-                )
-            if name == "peer":
-                refuse("peer addresses are not supported yet")
-            if name != "dev":
-                idle.append(f"{name} {value}")
-        elif name in ("no_track", "track", "home", "-nodad", "mngtmpaddr", "noprefixroute",
-                      "autojoin"):  # fmt: skip
-            idle.append(name)
-        else:
-            refuse(f"unknown option '{name}' of an address")
-    return idle
-
-
-def _interface(text: str) -> str:
-    if not re.fullmatch(r"[^\s/:]{1,15}", text):
-        refuse(f"'{text}' is no name of an interface")
-    return text
-
-
-def _version(text: str) -> int:
-    if text != "2":
-        refuse(f"{text} is not supported yet", "only VRRP version 2 is spoken today")
-    return 2
-
-
-def _group(text: str) -> str:
-    if text != "224.0.0.18":
-        refuse(f"{text} is not supported yet", "adverts go to 224.0.0.18")
-    return text
-
-
-def _three(text: str) -> int:
-    if text != "3":
-        refuse(f"{text} is not supported yet", "RFC 9568's 3 adverts")
-    return 3
-
-
-def _state(text: str) -> str:
-    return choice({"master": "master", "backup": "backup"})(text)
-
-
-def _auth_type(text: str) -> str:
-    return choice({"pass": "pass"}, "AH is not spoken; write `auth_type PASS`")(text)
-
-
-def _advert_int(text: str) -> float:
-    value = seconds(1, 255)(text)
-    if value != int(value):
-        refuse(f"{text}: VRRP version 2 has whole seconds")
-    return value
