@@ -266,7 +266,7 @@ ALWAYS_INLINE struct window window_of(struct __sk_buff *skb)
 	};
 }
 
-SEC("classifier") int director_tc(struct __sk_buff *skb)
+ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
 {
 	struct next_hop hop;
 	struct window window;
@@ -294,6 +294,11 @@ SEC("classifier") int director_tc(struct __sk_buff *skb)
 	if (!rewrite(&window, &hop))
 		return TC_ACT_SHOT;
 	return bpf_redirect(hop.interface, 0);
+}
+
+SEC("classifier") int director_tc(struct __sk_buff *skb)
+{
+	return direct_tc(skb);
 }
 
 /* GPL-compatible, as helpers that are marked GPL-only ask; the sources are under either licence. */

@@ -14,19 +14,25 @@ fn main() {
     for name in ["TRIMARAN_CLANG", "PYO3_PYTHON"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    let Some(mut compiler) = compiler(&output) else {
+    for name in ["director", "bench"] {
+        compile(&sources, &output, name);
+    }
+}
+
+fn compile(sources: &Path, output: &Path, name: &str) {
+    let Some(mut compiler) = compiler(output) else {
         stop(
             "no compiler for eBPF was found: install the Python package ziglang (pip install \
              ziglang) or clang, or name a clang in TRIMARAN_CLANG",
         );
     };
     compiler.args(COMMON);
-    compiler.arg(sources.join("director.bpf.c"));
-    compiler.arg("-o").arg(output.join("director.bpf.o"));
+    compiler.arg(sources.join(format!("{name}.bpf.c")));
+    compiler.arg("-o").arg(output.join(format!("{name}.bpf.o")));
     match compiler.output() {
         Ok(result) if result.status.success() => {}
         Ok(result) => stop(&format!(
-            "compiling bpf/director.bpf.c failed: {compiler:?}\n{}",
+            "compiling bpf/{name}.bpf.c failed: {compiler:?}\n{}",
             String::from_utf8_lossy(&result.stderr)
         )),
         Err(error) => stop(&format!("cannot run {compiler:?}: {error}")),

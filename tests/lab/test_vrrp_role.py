@@ -1,9 +1,11 @@
 """The vrrp process alone, on interfaces of its own; looked at from outside."""
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +240,38 @@ def test_a_master_that_slept_steps_down_before_it_speaks(nodes: Nodes) -> None:
     sleeper.wait_for(kind="event", cause=f"{B} has only priority 100 (preemption)")
     spoke_at = next(each.at for each in nodes.wire.adverts(A) if each.at > silent_at)
     assert spoke_at - silent_at > 3.61 + 3, "it said nothing until its own timer had run out"
+
+
+def test_a_backup_that_slept_reads_what_waited_before_it_judges_the_silence(nodes: Nodes) -> None:
+    nodes.start("a", 255)
+    nodes.wait_holds("a")
+    sleeper = nodes.start("b", 100)
+    wait_until("b heard a", lambda: sleeper.status()["routers"][0]["master"])
+    heard = len(nodes.wire.adverts(A))
+    sleeper.process.send_signal(signal.SIGSTOP)
+    wait_until("its timer has run out", lambda: len(nodes.wire.adverts(A)) >= heard + 5)
+    sleeper.process.send_signal(signal.SIGCONT)
+    assert state(sleeper) == "BACKUP"
+    assert sleeper.status()["routers"][0]["counters"]["adverts_received"] >= 5
+    assert nodes.wire.adverts(B) == []
+
+
+def test_adverts_come_from_the_source_that_was_asked_for(nodes: Nodes) -> None:
+    second = "192.0.2.77"
+    role = nodes.start("a", 255, source=IPv4Address(second))
+    event = role.wait_for(kind="event", message="front: STOPPED → FAULT")
+    assert event["cause"] == f"ens33 does not carry {second}, the source of adverts"
+    ip("-n", nodes.lan.namespace("a"), "address", "add", f"{second}/24", "dev", "ens33")
+    wait_until("adverts from it", lambda: nodes.wire.adverts(second, 255))
+    assert nodes.wire.adverts(A) == []
+
+
+def test_it_runs_in_real_time_with_its_memory_locked(nodes: Nodes) -> None:
+    role = nodes.start("a", 255)
+    role.wait_for(kind="ready")
+    assert os.sched_getscheduler(role.process.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+    memory = Path(f"/proc/{role.process.pid}/status").read_text()
+    assert int(memory.split("VmLck:")[1].split()[0]) > 0
 
 
 def test_without_its_privileges_it_says_so(nodes: Nodes) -> None:

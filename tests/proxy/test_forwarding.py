@@ -3,10 +3,13 @@
 import hashlib
 import itertools
 import random
+import socket
 import threading
 
 import pytest
 from http_wire import OK, PATIENCE_S, Client, Message, forwarding
+
+from trimaran.stack.http import Http, Location, Peer, ProxyPass, Upstream
 
 BIG = random.Random(7).randbytes(10 << 20)
 
@@ -276,3 +279,83 @@ def test_curl_agrees(backend, proxy, tmp_path):
     command += ["--data-binary", f"@{source}", "-H", "Expect: 100-continue", "-o", str(target), url]
     subprocess.run(command, check=True)
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_connection_headers_may_be_several(backend, proxy):
+    peer = backend()
+    with proxy(forwarding(peer.address)).client() as client:
+        answer = client.get(
+            "/", "Connection: X-One\r\nX-One: 1\r\nConnection: X-Two\r\nX-Two: 2\r\n"
+        )
+        assert answer.status == 200
+        answer = client.get("/", "Connection: close\r\nConnection: keep-alive\r\n")
+        assert answer.header("Connection") == "close"
+    assert peer.requests[0].headers == [("Host", "up")]
+
+
+def test_an_early_answer_is_heard_while_the_body_still_comes(proxy):
+    """A peer that refuses a body, answers and closes: the answer arrives, not a 502."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\n\r\nbig")
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(PATIENCE_S)
+            while connection.recv(1 << 16):
+                pass
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    door = proxy(forwarding(f"127.0.0.1:{listener.getsockname()[1]}", client_max_body_size=0))
+    with door.client() as client:
+        client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        client.send(BIG[:200_000])
+        answer = client.response()
+        assert (answer.status, answer.body) == (413, b"big")
+        assert answer.header("Connection") == "close"
+    thread.join()
+    listener.close()
+
+
+def test_an_endless_answer_does_not_hold_up_the_others(backend, proxy):
+    """One worker; a stream that never pauses, taken as fast as it comes: others are served."""
+    enough = threading.Event()
+    source = socket.create_server(("127.0.0.1", 0))
+
+    def pour() -> None:
+        with source.accept()[0] as connection:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not enough.is_set():
+                connection.sendall(BIG[: 1 << 20])
+
+    def take() -> None:
+        with door.client() as client:
+            client.send("GET /stream HTTP/1.0\r\n\r\n")
+            while client.socket.recv(1 << 20):
+                pass
+
+    def make(port: int) -> Http:
+        http = forwarding(backend().address)(port)
+        address = f"127.0.0.1:{source.getsockname()[1]}"
+        stream = Location(path="/stream", action=ProxyPass(upstream="source"))
+        server = http.servers[0]
+        server = server.model_copy(update={"locations": (*server.locations, stream)})
+        upstreams = (*http.upstreams, Upstream(name="source", peers=(Peer(address=address),)))
+        return http.model_copy(update={"servers": (server,), "upstreams": upstreams})
+
+    door = proxy(make)
+    threads = [threading.Thread(target=pour), threading.Thread(target=take)]
+    for thread in threads:
+        thread.start()
+    try:
+        with door.client() as client:
+            for _ in range(50):
+                assert client.get("/small").status == 200
+    finally:
+        enough.set()
+    for thread in threads:
+        thread.join()
+    source.close()

@@ -62,6 +62,9 @@ def alternate(stage: Stage) -> None:
 def through_the_vip(stage: Stage) -> None:
     """Test 2. The VIP is on the master's interface, and the L4 tier forwards."""
     cast = stage.cast
+    stage.wait(
+        f"{cast.master} takes the VIP", lambda: stage.view.holders() == (cast.master,), SETTLED_S
+    )
     stage.mark(f"the client asks {cast.vip}:{cast.port}")
     client = stage.lab.topology.client.namespace
     stage.clients.append(Traffic(client, f"{cast.vip}:{cast.port}", cast.pages, rate=RATE))

@@ -4,6 +4,7 @@ Lines are made to fit 80 columns. Where the output is no terminal, each step is 
 """
 
 import time
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -76,7 +77,7 @@ class LiveScreen:
         parts += self._steps()
         if self.stage is not None:
             parts += [Text(), _nodes(self.stage), Text(), self._traffic(self.stage)]
-        return Padding(Group(*parts), (0, 1, 0, 1), expand=False)
+        return Padding(Group(*parts), (0, 1, 0, 1))
 
     def _steps(self) -> list[RenderableType]:
         played = self.stage.outcome.steps if self.stage else []
@@ -117,9 +118,9 @@ class LiveScreen:
             place = int((now - each.ended_s) / BUCKET_S)
             if 0 <= place < width:
                 buckets[place][not each.ok] += 1
-        most = max(1, *(ok + failed for ok, failed in buckets))
+        usual = max(1.0, median([ok + failed for ok, failed in buckets if ok + failed] or [1]))
         for ok, failed in reversed(buckets):
-            bar = BARS[min(7, (ok + failed) * 8 // (most + 1))] if ok + failed else " "
+            bar = BARS[min(7, int(7 * ok / usual))] if ok + failed else " "
             line.append(bar, style="red" if failed else "green")
         good = sum(each.ok for each in stage.traffic.latest(100))
         line.append(f"  {good:3d} % answered", style="green" if good > 98 else "red")

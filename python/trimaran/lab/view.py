@@ -111,17 +111,18 @@ class View:
             return Path("/proc/sys/net", path).read_text().strip()
 
     def sample(self) -> Sample:
-        """Everything at once."""
+        """Everything at once. The table is the one that works: the VIP's holder's; while nobody
+        (or nobody who answers) holds the VIP it is what it was."""
         states: dict[str, str] = {}
-        listed: tuple[str, ...] = ()
+        listed = self.samples[-1].listed if self.samples else ()
         holders = self.holders()
         for name in self.cast.directors:
             with suppress(control.ControlError):
                 roles = control.status(self.lab.socket(name))["roles"]
                 states[name] = _vrrp_state(roles.get("vrrp", {}))
-                if name in holders or not listed:
-                    services = (roles.get("director", {}).get("status") or {}).get("services", [])
-                    listed = self._listed(services[0] if services else None)
+                status = roles.get("director", {}).get("status")
+                if status and name in holders:
+                    listed = self._listed(status["services"][0] if status["services"] else None)
         return Sample(time.monotonic(), holders, states, listed)
 
     def _owner(self, mac: str) -> str:

@@ -1,6 +1,6 @@
 """What the vrrp process is told: plain frozen data, no pydantic (see docs/decisions/0001)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
 
@@ -16,7 +16,7 @@ class RouterSettings:
     addresses: tuple[IPv4Interface, ...]
     source: IPv4Address | None = None
     advert_interval_s: float = 1.0
-    password: bytes | None = None
+    password: bytes | None = field(default=None, repr=False)
     preempt: bool = True
     preempt_delay_s: float = 0.0
     garp_repeat: int = 5

@@ -55,6 +55,7 @@ pub struct RunResult {
 /// The director's data plane: its maps, and the program for tc.
 pub struct Datapath {
     ebpf: Ebpf,
+    program: &'static str,
     pin_directory: Option<PathBuf>,
     adopted: bool,
 }
@@ -63,6 +64,16 @@ impl Datapath {
     /// With `pin_directory` (on bpffs) the maps are pinned there, and those that are found there
     /// are adopted if they have our layout; else nothing outlives the value. Loads the program.
     pub fn open(pin_directory: Option<&Path>, max_flows: u32) -> Result<Self, Error> {
+        Self::load(OBJECT, PROGRAM, pin_directory, max_flows)
+    }
+
+    /// `open`, with another object over the same maps (the bench has one).
+    pub fn load(
+        object: &[u8],
+        name: &'static str,
+        pin_directory: Option<&Path>,
+        max_flows: u32,
+    ) -> Result<Self, Error> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("flows", max_flows);
         let mut adopted = false;
@@ -76,10 +87,11 @@ impl Datapath {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
-        let mut ebpf = loader.load(OBJECT)?;
-        program(&mut ebpf).load()?;
+        let mut ebpf = loader.load(object)?;
+        program(&mut ebpf, name).load()?;
         let mut datapath = Self {
             ebpf,
+            program: name,
             pin_directory: pin_directory.map(Path::to_owned),
             adopted,
         };
@@ -97,7 +109,7 @@ impl Datapath {
 
     /// The program's descriptor (ours) and its kernel-wide id.
     pub fn program(&mut self) -> Result<(RawFd, u32), Error> {
-        let program = program(&mut self.ebpf);
+        let program = program(&mut self.ebpf, self.program);
         let id = program.info()?.id();
         Ok((program.fd()?.as_fd().as_raw_fd(), id))
     }
@@ -248,7 +260,7 @@ impl Datapath {
     /// not restored between runs.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<RunResult, Error> {
         let mut packet = vec![0; frame.len() + 256];
-        let result = program(&mut self.ebpf).test_run(TestRunOptions {
+        let result = program(&mut self.ebpf, self.program).test_run(TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut packet),
             repeat,
@@ -292,9 +304,9 @@ impl Datapath {
 
 const OURS: &str = "bpf/maps.h defines it";
 
-fn program(ebpf: &mut Ebpf) -> &mut SchedClassifier {
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     let program = ebpf
-        .program_mut(PROGRAM)
+        .program_mut(name)
         .expect("bpf/director.bpf.c defines it");
     program.try_into().expect("it is in section classifier")
 }

@@ -8,16 +8,18 @@
 //! `drive` goes on until it would have to wait. What it waits for decides the time limit.
 
 use crate::chunked::Chunked;
+use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
 use crate::request::{Body, Refusal};
 use crate::sys;
-use crate::worker::Core;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 const LINGER_MS: u64 = 5_000;
+/// How often one connection may move bytes before the others get their turn.
+pub const ROUNDS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -41,6 +43,8 @@ pub enum Waiting {
 pub enum Step {
     Again,
     Wait(Waiting),
+    /// There is more to do, after the others had their turn.
+    Yield,
     Close,
 }
 
@@ -64,6 +68,8 @@ pub struct Client {
     /// Bytes moved since the last wait: the time limit starts anew.
     pub progress: bool,
     pub served: u64,
+    /// How long it may be idle: the word of the server that answered last.
+    pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
     pub forward: Option<Box<Forward>>,
 }
@@ -143,6 +149,7 @@ impl Client {
             deadline_ms: 0,
             progress: true,
             served: 0,
+            keepalive_ms: 0,
             exchange: None,
             forward: None,
         }
@@ -150,7 +157,7 @@ impl Client {
 
     /// Do all that can be done now. False: the connection is over.
     pub fn drive(&mut self, core: &mut Core) -> bool {
-        loop {
+        for _ in 0..4 * ROUNDS {
             let step = match self.phase {
                 _ if self.broken => Step::Close,
                 Phase::Head => self.on_head(core),
@@ -159,6 +166,7 @@ impl Client {
             };
             match step {
                 Step::Again => {}
+                Step::Yield => break,
                 Step::Close => return false,
                 Step::Wait(waiting) => {
                     self.wait(core, waiting);
@@ -166,6 +174,14 @@ impl Client {
                 }
             }
         }
+        let meanwhile = match self.phase {
+            Phase::Head => Waiting::Idle,
+            Phase::Serving => Waiting::ClientSend,
+            Phase::Linger => Waiting::Linger,
+        };
+        self.wait(core, meanwhile);
+        core.again.push(self.index);
+        true
     }
 
     fn wait(&mut self, core: &mut Core, waiting: Waiting) {
@@ -184,10 +200,7 @@ impl Client {
         match waiting {
             Waiting::Idle if core.stopping => core.idle_grace_ms,
             Waiting::Idle if self.served == 0 => limits.header_timeout_ms,
-            Waiting::Idle => {
-                let server = core.snapshot.server(&self.local, b"");
-                core.snapshot.servers[server].keepalive_timeout_ms
-            }
+            Waiting::Idle => self.keepalive_ms,
             Waiting::Head => limits.header_timeout_ms,
             Waiting::Body => limits.body_timeout_ms,
             Waiting::ClientSend => limits.send_timeout_ms,
@@ -371,7 +384,10 @@ impl Client {
         let Answer::File { fd, offset, left } = &mut exchange.answer else {
             return Step::Close;
         };
-        while *left > 0 {
+        for _ in 0..ROUNDS {
+            if *left == 0 {
+                return self.finish(core, exchange);
+            }
             if !self.writable {
                 return Step::Wait(Waiting::ClientSend);
             }
@@ -383,7 +399,7 @@ impl Client {
                 None => {}
             }
         }
-        self.finish(core, exchange)
+        Step::Yield
     }
 
     /// The answer is out.
@@ -408,12 +424,15 @@ impl Client {
     }
 
     fn on_linger(&mut self, core: &mut Core) -> Step {
-        while self.readable {
+        for _ in 0..ROUNDS {
+            if !self.readable {
+                return Step::Wait(Waiting::Linger);
+            }
             match self.read_into(&mut core.scratch) {
                 Read::End => return Step::Close,
                 Read::Data(_) | Read::Later => {}
             }
         }
-        Step::Wait(Waiting::Linger)
+        Step::Yield
     }
 }

@@ -1,6 +1,7 @@
 //! One request and its answer: routing, local answers, error pages, the log.
 
 use crate::conn::{Client, Incoming, Phase, Step};
+use crate::core::Core;
 use crate::files::{self, Found, Open};
 use crate::forward::Forward;
 use crate::log::Line;
@@ -9,7 +10,6 @@ use crate::response;
 use crate::snapshot::{Action, Files, Snapshot};
 use crate::sys;
 use crate::vars::Context;
-use crate::worker::Core;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -87,6 +87,7 @@ impl Client {
         exchange.incoming = Incoming::new(exchange.request.body);
         exchange.id = core.request_id();
         let server = &snapshot.servers[exchange.server];
+        self.keepalive_ms = server.keepalive_timeout_ms;
         exchange.keep =
             exchange.request.keepalive && server.keepalive_timeout_ms > 0 && !core.stopping;
         let most = snapshot.limits.body_size;

@@ -5,51 +5,45 @@
 //! it was sent.
 
 use crate::balance::{Change, Group};
-use crate::chunked::{self, Chunked};
-use crate::conn::{Client, Incoming, Phase, Read, Step, Waiting};
-use crate::exchange::{escape_uri, Exchange};
+use crate::chunked;
+use crate::conn::{Client, Incoming, Phase, Read, Step, Waiting, ROUNDS};
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::outgoing::{write_headers, write_target};
 use crate::pool::Connection;
-use crate::request::{Body, Method, Refusal, Request};
-use crate::response::{self, Framing, Passing};
-use crate::snapshot::{Action, Proxy, Snapshot};
+use crate::reply::Reply;
+use crate::request::{Body, Method, Refusal};
+use crate::snapshot::{Action, Snapshot};
 use crate::sys;
-use crate::worker::Core;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 const REPLAY: usize = 64 << 10;
-const MOST_HEAD: usize = 64 << 10;
 
 pub struct Forward {
-    group: Arc<Group>,
+    pub group: Arc<Group>,
     tried: Vec<usize>,
-    peer: usize,
+    pub peer: usize,
     pub connection: Option<Connection>,
     out: Vec<u8>,
     out_at: usize,
     replayable: bool,
+    /// The peer takes no more, but may have answered already (413, say): listen on.
+    deaf: bool,
     /// Some byte of the request went to a peer.
     sent: bool,
     /// A response head that is not whole yet.
-    input: Vec<u8>,
-    answered: bool,
-    reply: Reply,
-    chunk: bool, // towards the client
-    reusable: bool,
-    redirect: (Vec<u8>, Vec<u8>),
+    pub input: Vec<u8>,
+    pub answered: bool,
+    pub reply: Reply,
+    pub chunk: bool, // towards the client
+    pub reusable: bool,
+    pub redirect: (Vec<u8>, Vec<u8>),
     timeouts: [u64; 3], // connect, send, read: ms
 }
 
-enum Reply {
-    Head,
-    Length(u64),
-    Chunked(Chunked),
-    UntilClose,
-    Done,
-}
-
 /// Why a peer did not do it.
-enum Fault {
+pub enum Fault {
     Error(String),
     Timeout(&'static str),
     Invalid(&'static str),
@@ -80,6 +74,7 @@ impl Forward {
             out,
             out_at: 0,
             replayable: true,
+            deaf: false,
             sent: false,
             input: Vec::new(),
             answered: false,
@@ -121,7 +116,7 @@ impl Forward {
             return Ok(false);
         };
         let mut moved = false;
-        while self.out_at < self.out.len() && connection.writable {
+        while self.out_at < self.out.len() && connection.writable && !self.deaf {
             match sys::send(&connection.fd, &self.out[self.out_at..], false) {
                 Ok(count) => {
                     self.out_at += count;
@@ -132,6 +127,7 @@ impl Forward {
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => connection.writable = false,
                     ErrorKind::Interrupted => {}
+                    _ if connection.readable && !connection.connecting => self.deaf = true,
                     _ => return Err(Fault::Error(error.to_string())),
                 },
             }
@@ -192,6 +188,7 @@ impl Client {
         pooled: bool,
     ) -> std::io::Result<()> {
         forward.out_at = 0;
+        forward.deaf = false;
         forward.input.clear();
         let address = forward.group.peers[forward.peer].address;
         while let Some(idle) = pooled
@@ -222,7 +219,7 @@ impl Client {
         if self.ended && exchange.incoming.done() && !forward.answered {
             return self.abandon(core, forward); // the client left: do not bother the peer (499)
         }
-        loop {
+        for _ in 0..ROUNDS {
             let mut moved = match self.take_body(core, exchange, &mut forward) {
                 Ok(moved) => moved,
                 Err(Refusal(0, _)) => return self.abandon(core, forward),
@@ -263,11 +260,14 @@ impl Client {
                 return Step::Wait(waiting);
             }
         }
+        self.forward = Some(forward);
+        Step::Yield
     }
 
     fn reply_done(&mut self, core: &mut Core, exchange: &mut Exchange, flushed: bool) -> Step {
         if let Some(mut forward) = self.forward.take() {
-            let reusable = forward.reusable && exchange.incoming.done() && forward.pending() == 0;
+            let whole = exchange.incoming.done() && forward.pending() == 0 && !forward.deaf;
+            let reusable = forward.reusable && whole;
             self.let_go(core, &mut forward, reusable);
             self.forward = Some(forward);
         }
@@ -331,201 +331,6 @@ impl Client {
         };
         core.scratch = scratch;
         result
-    }
-
-    /// Read once from the peer and pass it on, if the client keeps up.
-    fn take_reply(
-        &mut self,
-        core: &mut Core,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-    ) -> Result<bool, Fault> {
-        if !self.flush() || matches!(forward.reply, Reply::Done) {
-            return Ok(false);
-        }
-        let Some(connection) = &mut forward.connection else {
-            return Ok(false);
-        };
-        if !connection.readable {
-            return Ok(false);
-        }
-        let mut scratch = std::mem::take(&mut core.scratch);
-        let result = match sys::recv(&connection.fd, &mut scratch) {
-            Ok(0) => peer_ended(forward),
-            Ok(count) => {
-                connection.readable = count == scratch.len() || connection.ended;
-                self.pass(core, exchange, forward, &scratch[..count])
-                    .map(|()| true)
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => {
-                    connection.readable = false;
-                    Ok(false)
-                }
-                ErrorKind::Interrupted => Ok(true),
-                _ => Err(Fault::Error(error.to_string())),
-            },
-        };
-        core.scratch = scratch;
-        if matches!(forward.reply, Reply::Done) {
-            if forward.chunk {
-                self.out.extend_from_slice(chunked::END);
-            }
-            self.flush();
-        }
-        result
-    }
-
-    fn pass(
-        &mut self,
-        core: &mut Core,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-        data: &[u8],
-    ) -> Result<(), Fault> {
-        if !matches!(forward.reply, Reply::Head) {
-            return self.pass_body(exchange, forward, data);
-        }
-        if forward.input.is_empty() {
-            return self.pass_head(core, exchange, forward, data);
-        }
-        let mut input = std::mem::take(&mut forward.input);
-        input.extend_from_slice(data);
-        self.pass_head(core, exchange, forward, &input)
-    }
-
-    /// `data` is all that came since the request; what is no whole head yet is kept.
-    fn pass_head(
-        &mut self,
-        core: &mut Core,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-        mut data: &[u8],
-    ) -> Result<(), Fault> {
-        if self.out.capacity() == 0 {
-            self.out = core.buffer();
-        }
-        let to_head = exchange.request.method == Method::Head;
-        let passing = Passing {
-            date: &core.date,
-            redirect: (&forward.redirect.0, &forward.redirect.1),
-        };
-        let head = loop {
-            let read = response::pass_head(data, to_head, &passing, &mut self.out);
-            match read.map_err(|bad| Fault::Invalid(bad.0))? {
-                Some(head) if head.status < 200 => data = &data[head.length..],
-                Some(head) => break head,
-                None if data.len() > MOST_HEAD => return Err(Fault::Invalid("head too long")),
-                None => {
-                    forward.input = data.to_vec();
-                    return Ok(());
-                }
-            }
-        };
-        exchange.status = head.status;
-        if let Some((_, answer)) = exchange.error.filter(|error| error.1 != 0) {
-            exchange.status = answer;
-        }
-        forward.answered = true;
-        forward.reusable = head.reusable;
-        exchange.keep &= exchange.incoming.done();
-        self.frame(exchange, forward, head.framing, to_head, head.status);
-        if let Change::Up = forward.group.succeeded(forward.peer) {
-            let peer = &forward.group.peers[forward.peer].name;
-            core.shared.event(
-                true,
-                &forward.group.name,
-                peer,
-                "a request to it was answered",
-            );
-        }
-        self.pass_body(exchange, forward, &data[head.length..])
-    }
-
-    /// How the client will know the end of the body.
-    fn frame(
-        &mut self,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-        framing: Framing,
-        to_head: bool,
-        status: u16,
-    ) {
-        let minor = exchange.request.minor;
-        let streamed = |reply| (reply, minor == 1, minor == 1);
-        let (reply, chunk, keep) = match framing {
-            Framing::None => (Reply::Done, false, true),
-            Framing::Length(length) => {
-                response::header_shown(&mut self.out, "Content-Length", length);
-                (Reply::Length(length), false, true)
-            }
-            Framing::Chunked => streamed(Reply::Chunked(Chunked::default())),
-            Framing::UntilClose => streamed(Reply::UntilClose),
-        };
-        if matches!(reply, Reply::Done) && !to_head && !response::is_bodiless(status) {
-            response::header(&mut self.out, b"Content-Length", b"0");
-        }
-        if chunk {
-            response::header(&mut self.out, b"Transfer-Encoding", b"chunked");
-        }
-        exchange.keep &= keep;
-        response::end(&mut self.out, minor, exchange.keep);
-        forward.reply = reply;
-        forward.chunk = chunk;
-    }
-
-    fn pass_body(
-        &mut self,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-        data: &[u8],
-    ) -> Result<(), Fault> {
-        let before = self.out.len();
-        let used = match &mut forward.reply {
-            Reply::Head | Reply::Done => 0,
-            Reply::Length(left) => {
-                let used = (*left).min(data.len() as u64) as usize;
-                *left -= used as u64;
-                exchange.body_bytes += used as u64;
-                if *left == 0 {
-                    forward.reply = Reply::Done;
-                }
-                self.send_through(&data[..used]);
-                used
-            }
-            Reply::UntilClose if !forward.chunk => {
-                exchange.body_bytes += data.len() as u64;
-                self.send_through(data);
-                data.len()
-            }
-            Reply::UntilClose => {
-                chunked::encode(&mut self.out, data);
-                exchange.body_bytes += (self.out.len() - before) as u64;
-                self.flush();
-                data.len()
-            }
-            Reply::Chunked(decoder) => {
-                let (out, chunk) = (&mut self.out, forward.chunk);
-                let used = decoder.decode(data, |payload| {
-                    if chunk {
-                        chunked::encode(out, payload);
-                    } else {
-                        out.extend_from_slice(payload);
-                    }
-                });
-                let used = used.map_err(|bad| Fault::Invalid(bad.0))?;
-                exchange.body_bytes += (self.out.len() - before) as u64;
-                if decoder.done() {
-                    forward.reply = Reply::Done;
-                } else {
-                    self.flush();
-                }
-                used
-            }
-        };
-        // Bytes nobody asked for: such a connection serves nobody again.
-        forward.reusable &= used == data.len();
-        Ok(())
     }
 
     pub fn peer_timed_out(&mut self, core: &mut Core) -> bool {
@@ -634,19 +439,6 @@ fn note_failure(core: &mut Core, forward: &Forward, cause: &str) {
     }
 }
 
-fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {
-    if let Reply::UntilClose = forward.reply {
-        forward.reply = Reply::Done;
-        return Ok(true);
-    }
-    let why = if forward.answered {
-        "closed in the middle of its answer"
-    } else {
-        "closed without an answer"
-    };
-    Err(Fault::Error(why.into()))
-}
-
 /// Move body bytes of `input` to the peer, framed as the head says; how many were used.
 fn forward_body(
     exchange: &mut Exchange,
@@ -675,104 +467,4 @@ fn forward_body(
         return Err(Refusal(413, "body too long"));
     }
     Ok(used)
-}
-
-fn write_target(proxy: &Proxy, path: &[u8], exchange: &Exchange, uri: &[u8], out: &mut Vec<u8>) {
-    let request = &exchange.request;
-    let method = match exchange.error {
-        Some(_) if request.method != Method::Head => b"GET",
-        _ => request.at(&request.method_name),
-    };
-    out.extend_from_slice(method);
-    out.push(b' ');
-    if proxy.uri.is_none() && exchange.error.is_none() {
-        out.extend_from_slice(request.at(&request.target));
-    } else {
-        let (base, rest) = match &proxy.uri {
-            Some(base) => (base.as_slice(), uri.strip_prefix(path).unwrap_or(uri)),
-            None => (b"".as_slice(), uri),
-        };
-        out.extend_from_slice(base);
-        escape_uri(rest, out);
-        if let Some(args) = &request.args {
-            out.push(b'?');
-            out.extend_from_slice(request.at(args));
-        }
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-}
-
-fn write_headers(
-    proxy: &Proxy,
-    proxy_host: &str,
-    snapshot: &Snapshot,
-    exchange: &Exchange,
-    client: &Client,
-    out: &mut Vec<u8>,
-) {
-    let request = &exchange.request;
-    if !proxy.sets_host {
-        response::header(out, b"Host", proxy_host.as_bytes());
-    }
-    let context = exchange.context(client, snapshot, proxy_host);
-    for (name, value) in &proxy.set_headers {
-        let line = out.len();
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        let start = out.len();
-        value.write(&context, out);
-        if out.len() == start || is_framing(name) {
-            out.truncate(line); // an empty value removes the header
-        } else {
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-    for header in &request.headers {
-        let name = request.at(&header.name);
-        if passes(proxy, request, name) {
-            response::header(out, name, request.at(&header.value));
-        }
-    }
-    match request.body {
-        _ if exchange.error.is_some() => {}
-        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Body::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
-        }
-        Body::None if request.method == Method::Once => {
-            out.extend_from_slice(b"Content-Length: 0\r\n");
-        }
-        Body::None => {}
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// What the body's framing needs is ours alone to write.
-fn is_framing(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
-}
-
-/// Whether a client's header goes to the peer.
-fn passes(proxy: &Proxy, request: &Request, name: &[u8]) -> bool {
-    let ends_here = match name.len() {
-        2 => name.eq_ignore_ascii_case(b"te"),
-        4 => name.eq_ignore_ascii_case(b"host"),
-        6 => name.eq_ignore_ascii_case(b"expect"),
-        7 => name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"trailer"),
-        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
-        14 | 17 => is_framing(name),
-        16 => name.eq_ignore_ascii_case(b"proxy-connection"),
-        _ => false,
-    };
-    // A backend may read X_Real_IP as X-Real-IP: names with underscores are dropped, as in nginx.
-    let odd = name
-        .iter()
-        .any(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
-    let replaced = || {
-        proxy
-            .set_headers
-            .iter()
-            .any(|set| set.0.eq_ignore_ascii_case(name))
-    };
-    !ends_here && !odd && !replaced() && !request.ends_here(name)
 }

@@ -60,8 +60,8 @@ pub struct Request {
     pub body: Body,
     pub keepalive: bool,
     pub expect_continue: bool,
-    /// Values of Connection that name headers which end here.
-    pub connection: Option<Span>,
+    /// There is a Connection header, which may name headers that end here.
+    pub has_connection: bool,
 }
 
 impl Request {
@@ -83,9 +83,10 @@ impl Request {
 
     /// Whether Connection names this header as one that ends at this hop.
     pub fn ends_here(&self, name: &[u8]) -> bool {
-        self.connection
-            .as_ref()
-            .is_some_and(|span| has_token(self.at(span), name))
+        let named = |header: &Header| {
+            is(self.at(&header.name), b"connection") && has_token(self.at(&header.value), name)
+        };
+        self.has_connection && self.headers.iter().any(named)
     }
 
     /// Parse the head at the start of `input`: its length, or None while it is not whole.
@@ -132,10 +133,10 @@ impl Request {
 
     fn read_headers(&mut self) -> Result<(), Refusal> {
         self.host_header = None;
-        self.connection = None;
+        self.has_connection = false;
         self.expect_continue = false;
         self.keepalive = self.minor == 1;
-        let (mut length, mut chunked) = (None, false);
+        let (mut length, mut chunked, mut closes) = (None, false, false);
         for index in 0..self.headers.len() {
             let Header { name, value } = self.headers[index].clone();
             let (name, content) = (self.at(&name), self.at(&value));
@@ -157,14 +158,14 @@ impl Request {
                     has_token(content, b"close"),
                     has_token(content, b"keep-alive"),
                 );
-                self.keepalive = !close && (self.keepalive || keep);
-                if self.connection.replace(value).is_some() {
-                    return Err(BAD("two Connection headers"));
-                }
+                closes |= close;
+                self.keepalive |= keep;
+                self.has_connection = true;
             } else if is(name, b"expect") {
                 self.expect_continue = self.minor == 1 && is(content, b"100-continue");
             }
         }
+        self.keepalive &= !closes;
         self.body = match (length, chunked) {
             (Some(_), true) => return Err(BAD("Content-Length and Transfer-Encoding")),
             (None, true) => Body::Chunked,

@@ -149,21 +149,22 @@ pub fn pass_head(
     if status < 200 {
         return Ok(Some(head)); // interim: dropped
     }
-    let connection: Option<&[u8]> = parsed
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("connection"))
-        .map(|header| header.value);
+    let named = |name: &[u8]| {
+        let mut lists = parsed.headers.iter();
+        lists
+            .any(|line| line.name.eq_ignore_ascii_case("connection") && has_token(line.value, name))
+    };
     start(
         out,
         status,
         parsed.reason.unwrap_or("").as_bytes(),
         passing.date,
     );
+    let mut lines = parsed.headers.iter();
+    let names_any = lines.any(|line| line.name.eq_ignore_ascii_case("connection"));
     for line in parsed.headers.iter() {
         let name = line.name.as_bytes();
-        let named = connection.is_some_and(|list| has_token(list, name));
-        if ends_here(name) || named {
+        if ends_here(name) || names_any && named(name) {
             continue;
         }
         let value = line.value.trim_ascii();

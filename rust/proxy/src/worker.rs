@@ -1,13 +1,8 @@
-//! One thread: its epoll loop, its connections, and what they share (`Core`).
+//! One thread: its epoll loop and its connections.
 
-use crate::balance::Group;
-use crate::conn::Client;
-use crate::exchange::Exchange;
-use crate::log::Logs;
-use crate::pool::{Connection, Pool};
-use crate::snapshot::Snapshot;
+use crate::conn::{Client, Waiting};
+use crate::core::{token, Core, Kind, Owner, SCRATCH};
 use crate::sys;
-use crate::timer::Wheel;
 use crate::Shared;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -15,67 +10,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-const BUFFER: usize = 16 << 10;
-const SCRATCH: usize = 64 << 10;
-const SPARE: usize = 256; // buffers and exchanges kept for the next request
 const EVENTS: usize = 512;
 const ACCEPTS: usize = 32; // in a row, before others get their turn
-
-/// What an epoll token stands for: kind (2 bits), generation (30), index (32). The generation
-/// tells an event of a closed connection from one of the next in its slot.
-#[derive(Clone, Copy)]
-enum Kind {
-    Client = 0,
-    Peer = 1,
-    Listener = 2,
-    Wake = 3,
-}
-
-fn token(kind: Kind, generation: u32, index: u32) -> u64 {
-    (kind as u64) << 62 | u64::from(generation & 0x3fff_ffff) << 32 | u64::from(index)
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Owner {
-    Free,
-    Client(u32),
-    Idle(u32),
-}
-
-struct Route {
-    generation: u32,
-    owner: Owner,
-}
 
 pub struct Listener {
     pub fd: OwnedFd,
     pub address: SocketAddr,
-}
-
-/// What every connection of this thread uses.
-pub struct Core {
-    pub shared: Arc<Shared>,
-    pub snapshot: Arc<Snapshot>,
-    pub now_ms: u64,
-    pub wall_s: u64,
-    pub date: String,
-    pub wheel: Wheel,
-    pub pool: Pool,
-    pub logs: Logs,
-    pub scratch: Vec<u8>,
-    pub stopping: bool,
-    pub idle_grace_ms: u64,
-    epoll: OwnedFd,
-    routes: Vec<Route>,
-    free_routes: Vec<u32>,
-    buffers: Vec<Vec<u8>>,
-    // Boxed: an exchange moves between here and its connection as one pointer.
-    #[allow(clippy::vec_box)]
-    exchanges: Vec<Box<Exchange>>,
-    random: u64,
-    serial: u64,
 }
 
 struct Slot {
@@ -95,154 +36,6 @@ pub struct Worker {
     accept_again_ms: u64,
     generation: u64,
     swept_s: u64,
-}
-
-impl Core {
-    fn new(shared: Arc<Shared>) -> std::io::Result<Core> {
-        let now_ms = sys::now_ms();
-        let mut core = Core {
-            snapshot: shared.snapshot(),
-            shared,
-            now_ms,
-            wall_s: 0,
-            date: String::new(),
-            wheel: Wheel::new(now_ms),
-            pool: Pool::default(),
-            logs: Logs::default(),
-            scratch: vec![0; SCRATCH],
-            stopping: false,
-            idle_grace_ms: 0,
-            epoll: sys::epoll_create()?,
-            routes: Vec::new(),
-            free_routes: Vec::new(),
-            buffers: Vec::new(),
-            exchanges: Vec::new(),
-            random: sys::random_u64(),
-            serial: 0,
-        };
-        core.tick();
-        Ok(core)
-    }
-
-    fn tick(&mut self) {
-        self.now_ms = sys::now_ms();
-        let wall = SystemTime::now();
-        let seconds = wall
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        if seconds != self.wall_s {
-            self.wall_s = seconds;
-            self.date = httpdate::fmt_http_date(wall);
-        }
-    }
-
-    pub fn buffer(&mut self) -> Vec<u8> {
-        self.buffers
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BUFFER))
-    }
-
-    /// An ordinary buffer is kept for the next; one that grew is freed.
-    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() >= BUFFER
-            && buffer.capacity() <= 4 * BUFFER
-            && self.buffers.len() < SPARE
-        {
-            buffer.clear();
-            self.buffers.push(buffer);
-        }
-    }
-
-    pub fn exchange(&mut self) -> Box<Exchange> {
-        self.exchanges.pop().unwrap_or_default()
-    }
-
-    pub fn give_back_exchange(&mut self, mut exchange: Box<Exchange>) {
-        if self.exchanges.len() < SPARE {
-            exchange.reset();
-            self.exchanges.push(exchange);
-        }
-    }
-
-    /// Unique, and not to be guessed from the one before.
-    pub fn request_id(&mut self) -> u128 {
-        self.serial += 1;
-        let mut mixed = self.random ^ self.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u128::from(mixed ^ mixed >> 31) << 64 | u128::from(self.random.wrapping_add(self.serial))
-    }
-
-    /// A new connection to a peer, under way, whose events come to this client.
-    pub fn connect(&mut self, address: &SocketAddr, client: u32) -> std::io::Result<Connection> {
-        let fd = sys::connect(address)?;
-        let slot = self.free_routes.pop().unwrap_or_else(|| {
-            self.routes.push(Route {
-                generation: 0,
-                owner: Owner::Free,
-            });
-            self.routes.len() as u32 - 1
-        });
-        let route = &mut self.routes[slot as usize];
-        route.owner = Owner::Client(client);
-        let token = token(Kind::Peer, route.generation, slot);
-        let connection = Connection {
-            fd,
-            slot,
-            address: *address,
-            readable: false,
-            writable: false,
-            ended: false,
-            connecting: true,
-            reused: false,
-        };
-        if let Err(error) = sys::epoll_add(
-            &self.epoll,
-            connection.fd.as_raw_fd(),
-            token,
-            sys::CONNECTION,
-        ) {
-            self.drop_connection(connection);
-            return Err(error);
-        }
-        Ok(connection)
-    }
-
-    pub fn assign(&mut self, connection: &Connection, client: u32) {
-        self.routes[connection.slot as usize].owner = Owner::Client(client);
-    }
-
-    pub fn drop_connection(&mut self, connection: Connection) {
-        self.free_route(connection.slot); // closing the descriptor takes it out of epoll
-    }
-
-    fn free_route(&mut self, slot: u32) {
-        let route = &mut self.routes[slot as usize];
-        if route.owner != Owner::Free {
-            route.generation = route.generation.wrapping_add(1) & 0x3fff_ffff;
-            route.owner = Owner::Free;
-            self.free_routes.push(slot);
-        }
-    }
-
-    pub fn keep_connection(&mut self, group: &Group, connection: Connection) {
-        if self.stopping {
-            return self.drop_connection(connection);
-        }
-        self.routes[connection.slot as usize].owner = Owner::Idle(group.id);
-        if let Some(oldest) = self.pool.put(group, connection, self.now_ms) {
-            self.drop_connection(oldest);
-        }
-    }
-
-    /// After a panic: the routes of a client that is no more.
-    fn free_routes_of(&mut self, client: u32) {
-        for slot in 0..self.routes.len() as u32 {
-            if self.routes[slot as usize].owner == Owner::Client(client) {
-                self.free_route(slot);
-            }
-        }
-    }
 }
 
 impl Worker {
@@ -283,6 +76,9 @@ impl Worker {
             for event in &events[..count] {
                 self.dispatch(event.u64, event.events);
             }
+            for index in std::mem::take(&mut self.core.again) {
+                self.go_on(index);
+            }
             self.core.wheel.due(self.core.now_ms, &mut due);
             for index in due.drain(..) {
                 self.time_up(index);
@@ -293,6 +89,9 @@ impl Worker {
     }
 
     fn patience_ms(&self) -> i32 {
+        if !self.core.again.is_empty() {
+            return 0;
+        }
         let timer = self.core.wheel.wait_ms(self.core.now_ms).unwrap_or(1000);
         timer.clamp(1, if self.core.stopping { 50 } else { 1000 }) as i32
     }
@@ -331,7 +130,7 @@ impl Worker {
         }
         for index in 0..self.slots.len() as u32 {
             if let Some(client) = &mut self.slots[index as usize].client {
-                if client.waiting == crate::conn::Waiting::Idle {
+                if client.waiting == Waiting::Idle {
                     let grace = self.core.now_ms + self.core.idle_grace_ms;
                     client.deadline_ms = client.deadline_ms.min(grace);
                     self.core.wheel.set(index, client.deadline_ms);
@@ -480,6 +279,12 @@ impl Worker {
                 }
                 self.drive(index, client, |client, core| client.drive(core));
             }
+        }
+    }
+
+    fn go_on(&mut self, index: u32) {
+        if let Some(client) = self.slots[index as usize].client.take() {
+            self.drive(index, client, |client, core| client.drive(core));
         }
     }
 

@@ -1,0 +1,233 @@
+//! A peer's answer, passed on to the client as it comes.
+
+use crate::balance::Change;
+use crate::chunked::{self, Chunked};
+use crate::conn::Client;
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::forward::{Fault, Forward};
+use crate::request::Method;
+use crate::response::{self, Framing, Passing};
+use crate::sys;
+use std::io::ErrorKind;
+
+const MOST_HEAD: usize = 64 << 10;
+
+/// What of the answer is still to come.
+pub enum Reply {
+    Head,
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    Done,
+}
+
+impl Client {
+    /// Read once from the peer and pass it on, if the client keeps up.
+    pub fn take_reply(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+    ) -> Result<bool, Fault> {
+        if !self.flush() || matches!(forward.reply, Reply::Done) {
+            return Ok(false);
+        }
+        let Some(connection) = &mut forward.connection else {
+            return Ok(false);
+        };
+        if !connection.readable {
+            return Ok(false);
+        }
+        let mut scratch = std::mem::take(&mut core.scratch);
+        let result = match sys::recv(&connection.fd, &mut scratch) {
+            Ok(0) => peer_ended(forward),
+            Ok(count) => {
+                connection.readable = count == scratch.len() || connection.ended;
+                self.pass(core, exchange, forward, &scratch[..count])
+                    .map(|()| true)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {
+                    connection.readable = false;
+                    Ok(false)
+                }
+                ErrorKind::Interrupted => Ok(true),
+                _ => Err(Fault::Error(error.to_string())),
+            },
+        };
+        core.scratch = scratch;
+        if matches!(forward.reply, Reply::Done) {
+            if forward.chunk {
+                self.out.extend_from_slice(chunked::END);
+            }
+            self.flush();
+        }
+        result
+    }
+
+    fn pass(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        data: &[u8],
+    ) -> Result<(), Fault> {
+        if !matches!(forward.reply, Reply::Head) {
+            return self.pass_body(exchange, forward, data);
+        }
+        if forward.input.is_empty() {
+            return self.pass_head(core, exchange, forward, data);
+        }
+        let mut input = std::mem::take(&mut forward.input);
+        input.extend_from_slice(data);
+        self.pass_head(core, exchange, forward, &input)
+    }
+
+    /// `data` is all that came since the request; what is no whole head yet is kept.
+    fn pass_head(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        mut data: &[u8],
+    ) -> Result<(), Fault> {
+        if self.out.capacity() == 0 {
+            self.out = core.buffer();
+        }
+        let to_head = exchange.request.method == Method::Head;
+        let passing = Passing {
+            date: &core.date,
+            redirect: (&forward.redirect.0, &forward.redirect.1),
+        };
+        let head = loop {
+            let read = response::pass_head(data, to_head, &passing, &mut self.out);
+            match read.map_err(|bad| Fault::Invalid(bad.0))? {
+                Some(head) if head.status < 200 => data = &data[head.length..],
+                Some(head) => break head,
+                None if data.len() > MOST_HEAD => return Err(Fault::Invalid("head too long")),
+                None => {
+                    forward.input = data.to_vec();
+                    return Ok(());
+                }
+            }
+        };
+        exchange.status = head.status;
+        if let Some((_, answer)) = exchange.error.filter(|error| error.1 != 0) {
+            exchange.status = answer;
+        }
+        forward.answered = true;
+        forward.reusable = head.reusable;
+        exchange.keep &= exchange.incoming.done();
+        self.frame(exchange, forward, head.framing, to_head, head.status);
+        if let Change::Up = forward.group.succeeded(forward.peer) {
+            let peer = &forward.group.peers[forward.peer].name;
+            core.shared.event(
+                true,
+                &forward.group.name,
+                peer,
+                "a request to it was answered",
+            );
+        }
+        self.pass_body(exchange, forward, &data[head.length..])
+    }
+
+    /// How the client will know the end of the body.
+    fn frame(
+        &mut self,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        framing: Framing,
+        to_head: bool,
+        status: u16,
+    ) {
+        let minor = exchange.request.minor;
+        let streamed = |reply| (reply, minor == 1, minor == 1);
+        let (reply, chunk, keep) = match framing {
+            Framing::None => (Reply::Done, false, true),
+            Framing::Length(length) => {
+                response::header_shown(&mut self.out, "Content-Length", length);
+                (Reply::Length(length), false, true)
+            }
+            Framing::Chunked => streamed(Reply::Chunked(Chunked::default())),
+            Framing::UntilClose => streamed(Reply::UntilClose),
+        };
+        if matches!(reply, Reply::Done) && !to_head && !response::is_bodiless(status) {
+            response::header(&mut self.out, b"Content-Length", b"0");
+        }
+        if chunk {
+            response::header(&mut self.out, b"Transfer-Encoding", b"chunked");
+        }
+        exchange.keep &= keep;
+        response::end(&mut self.out, minor, exchange.keep);
+        forward.reply = reply;
+        forward.chunk = chunk;
+    }
+
+    fn pass_body(
+        &mut self,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        data: &[u8],
+    ) -> Result<(), Fault> {
+        let before = self.out.len();
+        let used = match &mut forward.reply {
+            Reply::Head | Reply::Done => 0,
+            Reply::Length(left) => {
+                let used = (*left).min(data.len() as u64) as usize;
+                *left -= used as u64;
+                exchange.body_bytes += used as u64;
+                if *left == 0 {
+                    forward.reply = Reply::Done;
+                }
+                self.send_through(&data[..used]);
+                used
+            }
+            Reply::UntilClose if !forward.chunk => {
+                exchange.body_bytes += data.len() as u64;
+                self.send_through(data);
+                data.len()
+            }
+            Reply::UntilClose => {
+                chunked::encode(&mut self.out, data);
+                exchange.body_bytes += (self.out.len() - before) as u64;
+                self.flush();
+                data.len()
+            }
+            Reply::Chunked(decoder) => {
+                let (out, chunk) = (&mut self.out, forward.chunk);
+                let used = decoder.decode(data, |payload| {
+                    if chunk {
+                        chunked::encode(out, payload);
+                    } else {
+                        out.extend_from_slice(payload);
+                    }
+                });
+                let used = used.map_err(|bad| Fault::Invalid(bad.0))?;
+                exchange.body_bytes += (self.out.len() - before) as u64;
+                if decoder.done() {
+                    forward.reply = Reply::Done;
+                } else {
+                    self.flush();
+                }
+                used
+            }
+        };
+        // Bytes nobody asked for: such a connection serves nobody again.
+        forward.reusable &= used == data.len();
+        Ok(())
+    }
+}
+
+fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {
+    if let Reply::UntilClose = forward.reply {
+        forward.reply = Reply::Done;
+        return Ok(true);
+    }
+    let why = if forward.answered {
+        "closed in the middle of its answer"
+    } else {
+        "closed without an answer"
+    };
+    Err(Fault::Error(why.into()))
+}
