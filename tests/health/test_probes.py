@@ -48,6 +48,20 @@ def test_tcp() -> None:
     assert asked(free_port(), TcpProbe()) == "connection refused"
 
 
+def test_tcp_ends_in_order_not_by_a_reset() -> None:
+    async def dialogue() -> bytes:
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.put_nowait(await reader.read())
+
+        async with serving(note) as port:
+            assert await one(check(port)) == GOOD
+            return await asyncio.wait_for(heard.get(), 20)
+
+    assert asyncio.run(dialogue()) == b"", "an RST would have raised"
+
+
 def test_tcp_to_somebody_whose_queue_is_full() -> None:
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))

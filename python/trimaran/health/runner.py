@@ -52,8 +52,7 @@ class Runner:
         """Probe until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for place, (check, watched) in enumerate(self.watched.items()):
-                warmup = check.interval_s if check.warmup_s is None else check.warmup_s
-                delay = warmup * place / len(self.watched)
+                delay = first_delay(check, place, len(self.watched))
                 tasks.create_task(self._watch(check, watched, delay))
 
     async def _watch(self, check: CheckSettings, watched: Watched, delay: float) -> None:
@@ -73,6 +72,12 @@ class Runner:
                 self._changed(check)
             # From when it was due, so that the checks stay spread; late ones follow at once.
             due = max(due + wait, ended)
+
+
+def first_delay(check: CheckSettings, place: int, count: int) -> float:
+    """Seconds until the first probe of one of `count` checks: evenly over `warmup`, or over the
+    interval, after which it all begins again."""
+    return (check.interval_s if check.warmup_s is None else check.warmup_s) * place / count
 
 
 async def _probe(check: CheckSettings) -> tuple[Outcome | None, str | None]:
