@@ -2,7 +2,7 @@
 # ruff: noqa: E501 - golden texts stay on one line
 
 from ipaddress import IPv4Address
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pytest
 from stack_files import MemoryFiles
@@ -32,6 +32,7 @@ from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.report import remarkable
 from trimaran.stack.resolve import checks_of
 from trimaran.stack.yaml import read_stack
+from trimaran.system.files import DiskFiles
 
 CONF = """virtual_server 10.0.0.1 80 {
     lb_kind DR
@@ -83,8 +84,11 @@ def problems(text: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+PROGRAMS = MemoryFiles({"/bin/true": "", "/bin/false": ""})
+
+
 def yaml(rest: str) -> Stack:
-    return read_stack(YAML.replace("REST", rest), "s.yaml", MemoryFiles({}))[0]
+    return read_stack(YAML.replace("REST", rest), "s.yaml", PROGRAMS)[0]
 
 
 def yaml_problems(rest: str) -> list[str]:
@@ -361,6 +365,9 @@ YAML_REFUSED = [
     ("check: {udp: {payload: xyz}}", "11:28: virtual_services.web.check.udp.payload: 'xyz' is not hexadecimal"),
     ("check: {htp: {}}", "11:13: unknown key 'htp' in virtual_services.web.check (did you mean 'http'? allowed: "),
     ("check: {http: {status: 2xx}}", "11:20: virtual_services.web.check.http.status.0: '2xx' is no status code; write it like 200 or 200-299"),
+    ("check: {script: {command: /bin/none a}}", "11:31: '/bin/none' is not executable (chmod +x /bin/none)"),
+    ("quorum_up: /bin/none", "11:16: '/bin/none' is not executable (chmod +x /bin/none)"),
+    ("checks: {a: {script: {command: /bin/none}}}", "11:36: '/bin/none' is not executable"),
     ("sorry_server: r", "11:19: 'r' is the real server 'r' too"),
     ("sorry_server: nobody", "11:19: 'nobody' is neither a node nor an IPv4 address (allowed: d, r)"),
 ]  # fmt: skip
@@ -370,6 +377,37 @@ YAML_REFUSED = [
 def test_what_cannot_work_is_refused_in_yaml(rest: str, expected: str) -> None:
     (problem,) = yaml_problems(rest)
     assert problem.startswith(f"s.yaml:{expected}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (conf("MISC_CHECK {\n misc_path '/bin/none a'\n}".replace("'", '"')), 8),
+        (conf("", real="notify_up /bin/none"), 6),
+        (conf("", service="quorum_down /bin/none"), 4),
+    ],
+)
+def test_a_program_that_cannot_run_is_refused_where_it_stands(text: str, line: int) -> None:
+    with pytest.raises(StackError) as caught:
+        read_keepalived(text, "k.conf", PROGRAMS)
+    (problem,) = caught.value.problems
+    assert problem.place.line == line and "'/bin/none' is not executable" in problem.message
+
+
+def test_what_is_wrong_with_a_program_on_the_disk(tmp_path: Path) -> None:
+    place = tmp_path / "x"
+    look = DiskFiles().refusal
+    missing = look(f"{place} a")
+    assert missing is not None and not missing.fatal and "is not on this machine" in missing.message
+    place.write_text("#!/bin/sh\n")
+    cases = [(0o644, "is not executable"), (0o757, "others than root may write"), (0o755, "")]
+    for mode, expected in cases:
+        place.chmod(mode)
+        refusal = look(str(place))
+        assert expected in refusal.message and refusal.help if refusal else expected == "", mode
+    for command, expected in (("x", "absolute path"), ("/tmp", "is no file"), ("'", "quotation")):
+        refusal = look(command)
+        assert refusal is not None and refusal.fatal and expected in refusal.message
 
 
 def test_hexadecimal_in_groups_as_keepalived_has_it() -> None:

@@ -71,22 +71,25 @@ def read_keepalived(
 ) -> tuple[Stack, list[Note]]:
     """The stack of one node that a keepalived.conf describes, and the notes on its options. Raises
     StackError with every problem found."""
-    source, notes = expand(text, file, files or NoFiles())
+    files = files or NoFiles()
+    source, notes = expand(text, file, files)
     try:
         statements = parse(source, GRAMMAR)
     except StackError as error:
         raise StackError(error.problems, notes) from None
-    return _File(Walk(KEEPALIVED, notes), statements, node).read()
+    return _File(Walk(KEEPALIVED, notes), statements, files, node).read()
 
 
 class _File(OptionReader):
-    def __init__(self, walk: Walk, statements: tuple[Statement, ...], node: str | None) -> None:
+    def __init__(
+        self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
+    ) -> None:
         super().__init__(walk)
         self.node = node
         self.top = walk.honoured(statements, ROOT)
         self.places: dict[Path, Statement] = {}
         self.globals: Options = {}
-        self.checks = CheckReader(walk, statements)
+        self.checks = CheckReader(walk, statements, files)
 
     def read(self) -> tuple[Stack, list[Note]]:
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]

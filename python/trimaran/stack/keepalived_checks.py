@@ -23,6 +23,7 @@ from trimaran.stack.checks import (
     parse_status,
 )
 from trimaran.stack.directives import RefusedError, Walk, refuse
+from trimaran.stack.files import Files
 from trimaran.stack.keepalived_directives import CHECKERS, TLS, URL
 from trimaran.stack.keepalived_options import OptionReader, Options
 from trimaran.stack.keepalived_values import LONGEST_S, interface_name
@@ -49,8 +50,9 @@ _TYPES = {name.lower(): name for name in ["A", "NS", "CNAME", "SOA", "MX", "TXT"
 class CheckReader(OptionReader):
     """The checks of one file's real servers; `statements` are the file's."""
 
-    def __init__(self, walk: Walk, statements: Iterable[Statement]) -> None:
+    def __init__(self, walk: Walk, statements: Iterable[Statement], files: Files) -> None:
         super().__init__(walk)
+        self._disk = files
         self._tls = Tls()
         self._files: dict[str, Options] = {}
         for statement in statements:
@@ -78,7 +80,15 @@ class CheckReader(OptionReader):
         if statement is None:
             return None
         command, *user = statement.arguments
+        self._look_at(statement, command)
         return Script(command=command, user=":".join(user) or None)
+
+    def _look_at(self, statement: Statement, command: str) -> None:
+        refusal = self._disk.refusal(command)
+        if refusal is not None and refusal.fatal:
+            self.walk.refuse(statement, refusal.message, refusal.help)
+        elif refusal is not None:
+            self.walk.warn(statement.place, statement.name, refusal.message)
 
     def flag(self, options: Options, name: str, default: bool = False) -> bool:
         """An option that may stand alone, or with a boolean."""
@@ -225,6 +235,7 @@ class CheckReader(OptionReader):
             return []
         user = own["user"].arguments if "user" in own else ()
         command = own["misc_path"].arguments[0]
+        self._look_at(own["misc_path"], command)
         dynamic = self.flag(own, "misc_dynamic")
         return [ScriptProbe(command=command, user=":".join(user) or None, dynamic=dynamic)]
 

@@ -3,6 +3,7 @@
 The stack must have passed its reader's checks; a word that names nothing raises ValueError.
 """
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from trimaran.stack.checks import Check
@@ -82,6 +83,30 @@ def checks_of(service: VirtualService, server: RealServer) -> dict[str, Check]:
 
 def _named(check: Check | None, checks: dict[str, Check]) -> dict[str, Check]:
     return ({check.kind: check} if check else {}) | checks
+
+
+def commands(stack: Stack) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every program that a stack runs, with its path in the model."""
+    for name, service in stack.virtual_services.items():
+        path = ("virtual_services", name)
+        yield from _commands(path, service, ("quorum_up", "quorum_down"))
+        for word, server in service.real_servers.items():
+            yield from _commands(
+                (*path, "real_servers", word), server, ("notify_up", "notify_down")
+            )
+
+
+def _commands(
+    path: tuple[str, ...], owner: VirtualService | RealServer, options: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for option in options:
+        script = getattr(owner, option)
+        if script is not None:
+            yield (*path, option), script.command
+    every = [(("check",), owner.check), *((("checks", n), c) for n, c in owner.checks.items())]
+    for where, check in every:
+        if check is not None and check.script is not None:
+            yield (*path, *where, "script", "command"), check.script.command
 
 
 def carriers(stack: Stack, address: IPv4Address) -> list[str]:

@@ -5,6 +5,9 @@ import os
 import stat
 from pathlib import Path
 
+from trimaran.stack.files import Refusal
+from trimaran.system import scripts
+
 
 class DiskFiles:
     """`stack.files.Files` on the disk."""
@@ -24,6 +27,10 @@ class DiskFiles:
                 )
                 raise PermissionError(1, sentence, path)
             return file.read()
+
+    def refusal(self, command: str) -> Refusal | None:
+        """Why a command cannot be run on this machine; None when it can."""
+        return scripts.refusal(command)
 
     def match(self, pattern: str) -> list[str]:
         """The existing paths that a glob pattern stands for, sorted."""

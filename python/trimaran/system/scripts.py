@@ -12,6 +12,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from trimaran.stack.files import Refusal
+
 GRACE_S = 0.5  # between SIGTERM and SIGKILL
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
 
@@ -101,30 +103,31 @@ async def _end(process: subprocess.Popen[bytes], descriptor: int) -> None:
     process.wait()
 
 
-def refusal(command: str) -> tuple[str, str] | None:
-    """What is wrong with a command on this machine, and how to mend it; None when it can be run.
-    A program that others may write to is refused: it runs with our rights."""
+def refusal(command: str) -> Refusal | None:
+    """What is wrong with a command on this machine; None when it can be run. A program that others
+    than root may write to is refused: it runs with our rights."""
     try:
         path = Path(_words(command)[0])
     except ScriptError as error:
-        return str(error), ""
+        return Refusal(str(error))
     if not path.is_absolute():
-        return f"'{path}' is not an absolute path", "write the whole path of the program"
+        return Refusal(f"'{path}' is not an absolute path", "write the program's whole path")
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return f"'{path}': {(error.strerror or str(error)).lower()}", ""
+        return Refusal(f"'{path}' is not on this machine", error.strerror or "", fatal=False)
     if not stat.S_ISREG(mode):
-        return f"'{path}' is no file", ""
+        return Refusal(f"'{path}' is no file")
     if not mode & 0o111:
-        return f"'{path}' is not executable", f"chmod +x {path}"
+        return Refusal(f"'{path}' is not executable", f"chmod +x {path}")
     for place in (path, *path.parents):
         found = place.stat()
         writable = found.st_mode & (0o002 if found.st_gid == 0 else 0o022)
         if writable and not (place != path and found.st_mode & stat.S_ISVTX):
-            return f"others than root may write to '{place}'", f"chmod go-w {place}"
+            return Refusal(f"others than root may write to '{place}'", f"chmod go-w {place}")
         if found.st_uid not in (0, os.geteuid()):
-            return f"'{place}' belongs to user {found.st_uid}", f"chown root {place}"
+            owner = f"'{place}' belongs to user {found.st_uid}, not root"
+            return Refusal(owner, f"chown root {place}")
     return None
 
 
