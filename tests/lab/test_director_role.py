@@ -17,7 +17,7 @@ import pytest
 from lan import Lan, Role, inside, ip, kill, lan, wait_until
 from trimaran.director.listing import listing
 from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, Target
 from trimaran.system import bpffs
 
 VIP, PORT = "192.0.2.100", 8080
@@ -30,8 +30,8 @@ _numbers = itertools.count(1)
 
 def real(name: str, weight: int = 1) -> RealServerSettings:
     address = IPv4Address(ADDRESSES[name])
-    check = CheckSettings(address, PORT, 0.3, 1.0, 1, 0.1, 1)
-    return RealServerSettings(name, address, PORT, weight, check)
+    check = CheckSettings(Target(address, PORT), 0.3, 1.0, 1, 0.1, 1)
+    return RealServerSettings(name, address, PORT, weight, {"tcp": check})
 
 
 class Site:
