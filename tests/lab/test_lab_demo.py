@@ -38,6 +38,7 @@ CLASSIC = Cast(
     pages=("web1", "web2"),
     scheduler="rr",
     takeover_s=3 + 155 / 256,
+    skew_s=155 / 256,
 )
 
 
