@@ -211,7 +211,7 @@ def test_the_rules_of_the_service() -> None:
         conf(
             "TCP_CHECK {\n}",
             'inhibit_on_failure no\n notify_up "/bin/up a" nobody\n notify_down /bin/down',
-            "quorum 3\n hysteresis 1\n inhibit_on_failure\n omega\n sorry_server 10.0.0.7 80\n"
+            "quorum 3\n hysteresis 1\n inhibit_on_failure\n omega\n ha_suspend\n sorry_server 10.0.0.7 80\n"
             'sorry_server_inhibit\n quorum_up "/bin/q up"\n quorum_down /bin/q nobody daemon',
         )
     )

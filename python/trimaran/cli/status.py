@@ -105,6 +105,7 @@ def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:
     if check["ago_s"] is None:
         return well, check["name"], "not yet", "", ""
     last = f"{'good' if check['ok'] else 'failed'} {check['ago_s']:.0f} s ago"
+    last += " (suspended)" * check["suspended"]
     error = check["error"] or (f"before: {check['last_error']}" if check["last_error"] else "")
     return well, check["name"], last, f"{check['latency_ms']:.1f} ms", error
 

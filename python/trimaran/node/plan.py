@@ -119,6 +119,7 @@ def _pool(service: VirtualService) -> PoolSettings:
         sorry_inhibit=service.sorry_server_inhibit,
         slow_start_s=service.slow_start,
         omega=service.omega,
+        ha_suspend=service.ha_suspend,
     )
 
 

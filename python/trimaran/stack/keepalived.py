@@ -309,6 +309,7 @@ class _File(OptionReader):
             "sorry_server": ":".join(sorry.arguments) if sorry else None,
             "sorry_server_inhibit": self.checks.flag(options, "sorry_server_inhibit"),
             "omega": self.checks.flag(options, "omega"),
+            "ha_suspend": self.checks.flag(options, "ha_suspend"),
         }
 
     def _listen(self, statement: Statement) -> tuple[IPv4Address, int] | None:

@@ -168,11 +168,11 @@ def _service() -> list[list[Directive]]:
              "hysteresis ip_family"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "1-2", "real_server", block=True),
-        rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures"),
+        rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures "
+             "ha_suspend"),
         rows(_YES, "1", "virtualhost"),
         rows(_YES, "1-2", "sorry_server"),
         rows(_YES, "1-3", "quorum_up quorum_down"),
-        rows(_IDLE, "0+", "ha_suspend", "real servers are checked all the time"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
         rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
              "the scheduler has no such flag"),

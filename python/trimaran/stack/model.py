@@ -81,7 +81,8 @@ class VirtualService(Model):
     The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
     that fails is taken out, or kept with weight 0 (`inhibit_on_failure`); one that comes back has
-    its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops."""
+    its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops;
+    `ha_suspend`: nobody is checked while this node does not carry the service's address."""
 
     listen: str
     protocol: Literal["tcp"] = "tcp"
@@ -99,6 +100,7 @@ class VirtualService(Model):
     sorry_server_inhibit: bool = False
     slow_start: Seconds = 0.0
     omega: bool = False
+    ha_suspend: bool = False
 
 
 class Proxy(Model):

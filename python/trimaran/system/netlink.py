@@ -85,6 +85,10 @@ class Netlink:
         rows = self._route.get_addr(family=socket.AF_INET, index=link.index)
         return [_interface(row) for row in rows]
 
+    def carried(self) -> set[IPv4Address]:
+        """Every IPv4 address of this namespace."""
+        return {_interface(row).ip for row in self._route.get_addr(family=socket.AF_INET)}
+
     def holders(self, address: IPv4Address) -> list[str]:
         """The names of this namespace's interfaces that carry `address`."""
         rows = self._route.get_addr(family=socket.AF_INET)
