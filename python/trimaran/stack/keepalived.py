@@ -5,7 +5,7 @@ lvs_id) unless the caller names it; other machines are known by address.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from trimaran.stack.keepalived_checks import (
     CheckReader,
     common_checks,
     single,
+    without_scripts,
 )
 from trimaran.stack.keepalived_directives import (
     AUTHENTICATION,
@@ -31,6 +32,7 @@ from trimaran.stack.keepalived_directives import (
     ROOT,
     SERVICE,
 )
+from trimaran.stack.keepalived_groups import group_listens
 from trimaran.stack.keepalived_options import OptionReader, Options
 from trimaran.stack.keepalived_text import expand
 from trimaran.stack.keepalived_values import (
@@ -53,6 +55,7 @@ from trimaran.stack.model import (
     VirtualRouter,
     VirtualService,
 )
+from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import Path, find
 from trimaran.stack.report import Note
 from trimaran.stack.values import address, choice, integer, interface_address, seconds, word
@@ -99,7 +102,9 @@ class _File(OptionReader):
         instances = [self._instance(each, name) for each in self._named("vrrp_instance")]
         routers = {key: router for key, router, _node in filter(None, instances)}
         nodes = [node for _key, _router, node in filter(None, instances)]
-        services = dict(filter(None, map(self._service, self._named("virtual_server"))))
+        services = dict(
+            found for each in self._named("virtual_server") for found in self._services(each)
+        )
         self._one_interface(nodes)
         node = next(iter(nodes), Node(interface=self._default_interface()))
         self.walk.finish()
@@ -254,12 +259,21 @@ class _File(OptionReader):
 
     # virtual_server
 
-    def _service(self, statement: Statement) -> tuple[str, VirtualService] | None:
+    def _services(self, statement: Statement) -> Iterator[tuple[str, VirtualService]]:
+        """One, or one for each address of a group. They share their checks; the scripts are run for
+        the first alone, as for the one service that they are to keepalived."""
+        for place, listen in enumerate(self._listens(statement)):
+            found = self._service(statement, listen)
+            if found is None:
+                return
+            name, service = found
+            yield name, (without_scripts(service) if place else service)
+
+    def _service(
+        self, statement: Statement, listen: tuple[IPv4Address, int]
+    ) -> tuple[str, VirtualService] | None:
         before = len(self.walk.problems)
         options = self._options(statement.block or (), SERVICE)
-        listen = self._listen(statement)
-        if listen is None:
-            return None
         name = f"{listen[0]}:{listen[1]}"
         self._again(("virtual_services", name), statement)
         for option, help_ in (("lb_kind", _KIND_HELP), ("lb_algo", _ALGO_HELP)):
@@ -312,17 +326,28 @@ class _File(OptionReader):
             "ha_suspend": self.checks.flag(options, "ha_suspend"),
         }
 
-    def _listen(self, statement: Statement) -> tuple[IPv4Address, int] | None:
+    def _listens(self, statement: Statement) -> list[tuple[IPv4Address, int]]:
         first, *rest = statement.arguments
         try:
-            if first in ("group", "fwmark"):
-                refuse(f"by {first} is not supported yet", "write `virtual_server ADDRESS PORT`")
+            if first == "fwmark":
+                refuse("by fwmark is not supported yet", "write `virtual_server ADDRESS PORT`")
+            if first == "group":
+                return self._group(rest[0] if rest else "")
             if not rest:
                 refuse("needs a port", "DR forwards one port, without persistence")
-            return address(first), integer(1, 65535)(rest[0])
+            return [(address(first), integer(1, 65535)(rest[0]))]
         except RefusedError as error:
             self.walk.refuse(statement, error.message, error.help)
-            return None
+            return []
+
+    def _group(self, name: str) -> list[tuple[IPv4Address, int]]:
+        groups = {each.arguments[0]: each for each in self._named("virtual_server_group")}
+        if name not in groups:
+            refuse(f"there is no virtual_server_group '{name}'", suggestion(name, groups))
+        found = group_listens(groups[name], self.walk)
+        if not found and not self.walk.problems:
+            refuse(f"the group '{name}' holds no address")
+        return found
 
     def _real_server(
         self,

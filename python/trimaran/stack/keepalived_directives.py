@@ -32,7 +32,7 @@ def _root() -> list[list[Directive]]:
         rows(_YES, "0", "global_defs", block=True),
         rows(_YES, "1", "vrrp_instance", block=True),
         rows(_YES, "1-2", "virtual_server", block=True),
-        rows(_IDLE, "0+", "virtual_server_group", "used by nothing that is honoured", block=None),
+        rows(_YES, "1", "virtual_server_group", block=True),
         rows(_IDLE, "0+", "vrrp_script vrrp_track_process vrrp_track_file track_file bfd_instance",
              "watched only where an instance tracks it, which is refused", block=None),
         rows(_YES, "0", "SSL", block=True),
