@@ -69,7 +69,7 @@ class Engine:
     def __new__(
         cls, snapshot: str, listeners: list[tuple[str, int, int]], workers: int
     ) -> Engine: ...
-    def swap(self, snapshot: str) -> None:
+    def swap(self, snapshot: str, listeners: list[tuple[str, int, int]] | None = None) -> None:
         """Serve by another snapshot from the next request on; closes nothing. ValueError as above,
         the old one staying."""
     def stop(self, graceful_timeout_s: float) -> None:

@@ -40,6 +40,7 @@ const MOST_EVENTS: usize = 1024;
 /// What all workers share.
 pub(crate) struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
+    listeners: Mutex<Arc<Vec<Listener>>>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
@@ -54,6 +55,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn snapshot(&self) -> Arc<Snapshot> {
         lock(&self.snapshot).clone()
+    }
+
+    fn listeners(&self) -> Arc<Vec<Listener>> {
+        lock(&self.listeners).clone()
     }
 
     /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
@@ -74,7 +79,6 @@ impl Shared {
 
 pub struct Engine {
     shared: Arc<Shared>,
-    listeners: Vec<SocketAddr>,
     wakes: Vec<Arc<OwnedFd>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -90,26 +94,20 @@ impl Engine {
         let snapshot = Snapshot::compile(snapshot, None)?;
         let shared = Arc::new(Shared {
             snapshot: Mutex::new(Arc::new(snapshot)),
+            listeners: Mutex::new(Arc::new(doors(listeners)?)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
             events: Mutex::new(VecDeque::new()),
             event_fd: sys::event_fd().map_err(|error| format!("eventfd: {error}"))?,
         });
-        let mut doors = Vec::new();
-        for (address, port, fd) in listeners {
-            doors.push(door(address, *port, *fd)?);
-        }
-        let addresses = doors.iter().map(|door| door.address).collect();
         let mut engine = Engine {
             shared,
-            listeners: addresses,
             wakes: Vec::new(),
             threads: Mutex::new(Vec::new()),
         };
-        let doors = Arc::new(doors);
         for index in 0..workers.max(1) {
-            let started = engine.start_worker(index, &doors, workers.max(1));
+            let started = engine.start_worker(index, workers.max(1));
             if let Err(error) = started {
                 engine.stop(Duration::ZERO);
                 return Err(format!("worker {index}: {error}"));
@@ -118,25 +116,29 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_worker(
-        &mut self,
-        index: usize,
-        doors: &Arc<Vec<Listener>>,
-        workers: usize,
-    ) -> std::io::Result<()> {
+    fn start_worker(&mut self, index: usize, workers: usize) -> std::io::Result<()> {
         let wake = Arc::new(sys::event_fd()?);
-        let worker = Worker::new(self.shared.clone(), doors.clone(), wake.clone(), workers)?;
+        let worker = Worker::new(self.shared.clone(), wake.clone(), workers)?;
         let thread = std::thread::Builder::new().name(format!("proxy-{index}"));
         lock(&self.threads).push(thread.spawn(move || worker.run())?);
         self.wakes.push(wake);
         Ok(())
     }
 
-    /// Serve by another snapshot from the next request on. Nothing is closed.
-    pub fn swap(&self, snapshot: &str) -> Result<(), String> {
+    /// Serve by another snapshot from the next request on, and on other listeners if there are
+    /// any. No connection is closed.
+    pub fn swap(
+        &self,
+        snapshot: &str,
+        listeners: Option<&[(String, u16, RawFd)]>,
+    ) -> Result<(), String> {
+        let listeners = listeners.map(doors).transpose()?;
         let mut current = lock(&self.shared.snapshot);
         *current = Arc::new(Snapshot::compile(snapshot, Some(&current))?);
         drop(current);
+        if let Some(listeners) = listeners {
+            *lock(&self.shared.listeners) = Arc::new(listeners);
+        }
         self.shared.generation.fetch_add(1, Relaxed);
         self.wake();
         Ok(())
@@ -146,6 +148,7 @@ impl Engine {
     pub fn stop(&self, patience: Duration) {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
+        *lock(&self.shared.listeners) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
@@ -155,7 +158,9 @@ impl Engine {
 
     /// The shape of docs/decisions/0002, as JSON.
     pub fn status(&self) -> String {
-        status::status(&self.shared, &self.listeners)
+        let listeners = self.shared.listeners();
+        let addresses: Vec<_> = listeners.iter().map(|door| door.address).collect();
+        status::status(&self.shared, &addresses)
     }
 
     /// What happened to peers since the last call, as JSON objects, oldest first.
@@ -188,6 +193,12 @@ impl Drop for Engine {
 /// Whether a snapshot would be taken; the error says why not. Opens what it names.
 pub fn check(snapshot: &str) -> Result<(), String> {
     Snapshot::compile(snapshot, None).map(|_| ())
+}
+
+fn doors(listeners: &[(String, u16, RawFd)]) -> Result<Vec<Listener>, String> {
+    let each = listeners.iter();
+    each.map(|(address, port, fd)| door(address, *port, *fd))
+        .collect()
 }
 
 fn door(address: &str, port: u16, fd: RawFd) -> Result<Listener, String> {

@@ -39,16 +39,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(
-        shared: Arc<Shared>,
-        listeners: Arc<Vec<Listener>>,
-        wake: Arc<OwnedFd>,
-        workers: usize,
-    ) -> std::io::Result<Worker> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, workers: usize) -> std::io::Result<Worker> {
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
+            listeners: shared.listeners(),
             core: Core::new(shared)?,
-            listeners,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -106,6 +101,7 @@ impl Worker {
         if generation != self.generation {
             self.generation = generation;
             self.core.snapshot = self.core.shared.snapshot();
+            self.change_listeners();
         }
         let stop_at = self.core.shared.stop_at_ms.load(Relaxed);
         if stop_at != u64::MAX && !self.core.stopping {
@@ -137,6 +133,20 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Another set of doors: who knocked at those that go is let in first.
+    fn change_listeners(&mut self) {
+        let listeners = self.core.shared.listeners();
+        if self.core.stopping || Arc::ptr_eq(&listeners, &self.listeners) {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            while self.accept_one(index) {}
+        }
+        let _ = self.set_accepting(false);
+        self.listeners = listeners;
+        let _ = self.set_accepting(true);
     }
 
     fn set_accepting(&mut self, accepting: bool) -> std::io::Result<()> {
@@ -180,7 +190,9 @@ impl Worker {
             self.pause_accepting();
             return false;
         }
-        let listener = &self.listeners[index];
+        let Some(listener) = self.listeners.get(index) else {
+            return false; // an event of a listener that is gone
+        };
         match sys::accept(&listener.fd) {
             Ok((fd, address)) => {
                 let asks = listener.address.ip().is_unspecified()
