@@ -16,11 +16,12 @@ from rich.table import Table
 
 from trimaran.lab import demo as scenario
 from trimaran.lab.cast import Cast, CastError, cast
-from trimaran.lab.lab import READY_S, Lab, LabError, NodeStatus, clean, run_directory
+from trimaran.lab.lab import READY_S, Lab, LabError, NodeStatus
 from trimaran.lab.requirements import require
 from trimaran.lab.screen import LiveScreen, print_result
 from trimaran.lab.stage import Stage
 from trimaran.lab.topology import Topology, TopologyError, from_stack, from_table
+from trimaran.lab.traces import clean, run_directory
 from trimaran.lab.view import View
 from trimaran.stack.model import Stack
 from trimaran.stack.yaml import read_stack
@@ -143,6 +144,7 @@ def _start(lab: Lab) -> None:
         for machine in lab.topology.nodes.values():
             lab.launch(machine)
         lab.wait_ready(list(lab.topology.nodes))
+        lab.wait_masters()
     except BaseException:
         _uninterrupted(lab.down)
         raise

@@ -10,6 +10,7 @@ use crate::conn::{Client, Incoming, Phase, Read, Step, Waiting, ROUNDS};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::outgoing::{write_headers, write_target};
+use crate::pipe::Pipe;
 use crate::pool::Connection;
 use crate::reply::Reply;
 use crate::request::{Body, Method, Refusal};
@@ -38,6 +39,7 @@ pub struct Forward {
     pub reply: Reply,
     pub chunk: bool, // towards the client
     pub reusable: bool,
+    pub pipe: Option<Pipe>,
     pub redirect: (Vec<u8>, Vec<u8>),
     timeouts: [u64; 3], // connect, send, read: ms
 }
@@ -81,6 +83,7 @@ impl Forward {
             reply: Reply::Head,
             chunk: false,
             reusable: false,
+            pipe: None,
             redirect: (redirect, own.to_vec()),
             timeouts: [
                 proxy.connect_timeout_ms,
@@ -244,7 +247,8 @@ impl Client {
             if self.broken {
                 return self.abandon(core, forward);
             }
-            let flushed = self.out_at == self.out.len();
+            let piped = forward.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+            let flushed = self.out_at == self.out.len() && !piped;
             if matches!(forward.reply, Reply::Done) {
                 self.forward = Some(forward);
                 return self.reply_done(core, exchange, flushed);

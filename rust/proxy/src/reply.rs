@@ -6,6 +6,7 @@ use crate::conn::Client;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
+use crate::pipe::{self, Pipe};
 use crate::request::Method;
 use crate::response::{self, Framing, Passing};
 use crate::sys;
@@ -32,6 +33,14 @@ impl Client {
     ) -> Result<bool, Fault> {
         if !self.flush() || matches!(forward.reply, Reply::Done) {
             return Ok(false);
+        }
+        if let Reply::Length(left) = forward.reply {
+            if forward.pipe.is_none() && left >= pipe::LEAST {
+                forward.pipe = core.pipes.take();
+            }
+            if let Some(pipe) = forward.pipe.take() {
+                return self.take_spliced(core, exchange, forward, pipe, left);
+            }
         }
         let Some(connection) = &mut forward.connection else {
             return Ok(false);
@@ -64,6 +73,47 @@ impl Client {
             self.flush();
         }
         result
+    }
+
+    /// Empty the pipe to the client, then fill it from the peer. `left` is still to come from there.
+    fn take_spliced(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        mut pipe: Pipe,
+        mut left: u64,
+    ) -> Result<bool, Fault> {
+        let mut moved = false;
+        if pipe.held() > 0 && self.writable {
+            let result = pipe.empty(&self.fd, left > 0);
+            moved = self.note_sent(result).is_some();
+        }
+        if let (0, Some(connection)) = (pipe.held(), &mut forward.connection) {
+            if left > 0 && connection.readable {
+                match pipe.fill(&connection.fd, left) {
+                    Ok(0) => return peer_ended(forward),
+                    Ok(count) => {
+                        left -= count as u64;
+                        exchange.body_bytes += count as u64;
+                        moved = true;
+                    }
+                    Err(error) => match error.kind() {
+                        ErrorKind::WouldBlock => connection.readable = connection.ended,
+                        ErrorKind::Interrupted => moved = true,
+                        _ => return Err(Fault::Error(error.to_string())),
+                    },
+                }
+            }
+        }
+        if left == 0 && pipe.held() == 0 {
+            forward.reply = Reply::Done;
+            core.pipes.give_back(pipe);
+        } else {
+            forward.reply = Reply::Length(left);
+            forward.pipe = Some(pipe);
+        }
+        Ok(moved)
     }
 
     fn pass(
