@@ -2,7 +2,7 @@
 
 use crate::balance::Change;
 use crate::chunked::{self, Chunked};
-use crate::conn::Client;
+use crate::conn::{Client, Incoming};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
@@ -148,12 +148,15 @@ impl Client {
         let to_head = exchange.request.method == Method::Head;
         let passing = Passing {
             date: &core.date,
+            upgrade: exchange.request.asks_to_switch(),
             redirect: (&forward.redirect.0, &forward.redirect.1),
         };
         let head = loop {
             let read = response::pass_head(data, to_head, &passing, &mut self.out);
             match read.map_err(|bad| Fault::Invalid(bad.0))? {
-                Some(head) if head.status < 200 => data = &data[head.length..],
+                Some(head) if head.status < 200 && head.status != response::SWITCHING => {
+                    data = &data[head.length..];
+                }
                 Some(head) => break head,
                 None if data.len() > MOST_HEAD => return Err(Fault::Invalid("head too long")),
                 None => {
@@ -169,6 +172,10 @@ impl Client {
         forward.answered = true;
         forward.reusable = head.reusable;
         exchange.keep &= exchange.incoming.done();
+        if head.status == response::SWITCHING {
+            self.switch(exchange, forward);
+            return self.pass_body(exchange, forward, &data[head.length..]);
+        }
         self.frame(exchange, forward, head.framing, to_head, head.status);
         if let Change::Up = forward.group.succeeded(forward.peer) {
             let peer = &forward.group.peers[forward.peer].name;
@@ -180,6 +187,15 @@ impl Client {
             );
         }
         self.pass_body(exchange, forward, &data[head.length..])
+    }
+
+    /// Both sides speak another protocol from here on: bytes are passed both ways as they are.
+    fn switch(&mut self, exchange: &mut Exchange, forward: &mut Forward) {
+        response::end_switching(&mut self.out);
+        exchange.keep = false;
+        exchange.incoming = Incoming::Tunnel;
+        forward.become_tunnel();
+        self.flush();
     }
 
     /// How the client will know the end of the body.
