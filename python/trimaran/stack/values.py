@@ -2,7 +2,15 @@
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 
 from trimaran.stack.directives import refuse
 from trimaran.stack.nearest import suggestion
@@ -68,6 +76,30 @@ def interface_address(text: str) -> IPv4Interface:
         refuse(f"'{text}' is not an IPv4 address", why)
 
 
+def any_address(text: str) -> IPv4Address | IPv6Address:
+    """An IP address."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        refuse(f"'{text}' is not an IP address")
+
+
+def any_interface(text: str) -> IPv4Interface | IPv6Interface:
+    """An IP address, with or without '/length'."""
+    try:
+        return ip_interface(text)
+    except ValueError:
+        refuse(f"'{text}' is not an IP address")
+
+
 def word(text: str) -> str:
     """Any word."""
     return text
+
+
+_BOOLEANS = {"on": "yes", "true": "yes", "yes": "yes", "off": "no", "false": "no", "no": "no"}
+
+
+def boolean(text: str) -> bool:
+    """keepalived's words for yes and no."""
+    return choice(_BOOLEANS)(text) == "yes"
