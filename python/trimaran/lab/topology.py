@@ -86,7 +86,10 @@ def from_stack(stack: Stack, *, lab: str, source: str, directory: str, run: str)
     """Every node runs the daemon that it would run as a real machine, from the stack file
     `source`, with `run` as its run directory."""
     virtual = {
-        address.ip for router in stack.virtual_routers.values() for address in router.addresses
+        address.ip
+        for router in stack.virtual_routers.values()
+        for address in router.addresses
+        if isinstance(address, IPv4Interface)
     }
     commands: dict[str, tuple[str, ...]] = {
         name: ("trimaran", "run", source, "--node", name, "--run-dir", run) for name in stack.nodes
