@@ -98,6 +98,8 @@ class _File(OptionReader):
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
         self.globals = self._options(blocks, GLOBAL)
         self._global_values()
+        if "script_user" in self.globals:
+            self.checks.user = ":".join(self.globals["script_user"].arguments)
         name = self._node_name()
         instances = [self._instance(each, name) for each in self._named("vrrp_instance")]
         routers = {key: router for key, router, _node in filter(None, instances)}

@@ -56,6 +56,7 @@ def _global() -> list[list[Directive]]:
              "vrrp_garp_master_repeat vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat "
              "vrrp_mcast_group4 vrrp_down_timer_adverts"),
         rows(_IDLE, "0+", "vrrp_mcast_group6", "only IPv4 is spoken"),
+        rows(_YES, "1-2", "script_user"),
         rows(_IDLE, "0+", "notification_email", _MAIL, block=None),
         rows(_IDLE, "0+", "notification_email_from smtp_server smtp_helo_name smtp_alert "
              "smtp_connect_timeout smtp_alert_vrrp smtp_alert_checker no_email_faults "
@@ -73,8 +74,8 @@ def _global() -> list[list[Directive]]:
         rows(_IDLE, "0+", "log_unknown_vrids disable_local_igmp vmac_prefix vmac_addr_prefix "
              "nftables nftables_priority nftables_counters nftables_ifindex vrrp_iptables "
              "iptables vrrp_ipsets random_seed", "no firewall rule and no virtual MAC is made"),
-        rows(_IDLE, "0+", "script_user enable_script_security use_symlink_paths "
-             "set_supplementary_groups", "no script is run"),
+        rows(_IDLE, "0+", "enable_script_security use_symlink_paths "
+             "set_supplementary_groups", "a script runs as the user that is given"),
         rows(_NO, "0+", "startup_script shutdown_script notify_fifo notify_fifo_script "
              "vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo lvs_notify_fifo_script",
              _SCRIPTS),
