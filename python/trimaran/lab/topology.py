@@ -99,7 +99,7 @@ def from_table(data: Any, *, lab: str, source: str, directory: str, run: str) ->
     try:
         table = Table.model_validate(data)
     except ValidationError as error:
-        raise TopologyError(f"{source}: {error}") from error
+        raise TopologyError(f"{source}: {_complaints(error)}") from error
     commands: dict[str, tuple[str, ...]] = {}
     for name, node in table.nodes.items():
         if node.command is not None:
@@ -114,6 +114,13 @@ def from_table(data: Any, *, lab: str, source: str, directory: str, run: str) ->
         for name, node in table.nodes.items()
     }
     return _lay_out(lab, source, directory, nodes, commands, set())
+
+
+def _complaints(error: ValidationError) -> str:
+    """What is wrong with a table, each with the key where it is."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()
+    )
 
 
 def _lay_out(
