@@ -230,6 +230,17 @@ def test_the_rules_of_the_service() -> None:
     assert real.notify_down == Script(command="/bin/down")
 
 
+def test_scripts_run_as_script_user_unless_they_say_otherwise() -> None:
+    top = "global_defs {\n script_user nobody daemon\n}\n"
+    both = "notify_up /bin/a\n notify_down /bin/b root"
+    found = service(conf("MISC_CHECK {\n misc_path /bin/c\n}", real=both, top=top))
+    (real,) = found.real_servers.values()
+    assert real.notify_up is not None and real.notify_up.user == "nobody:daemon"
+    assert real.notify_down is not None and real.notify_down.user == "root"
+    assert found.check is not None and found.check.script is not None
+    assert found.check.script.user == "nobody:daemon"
+
+
 def test_several_checks_of_one_server_have_names() -> None:
     found = service(conf("TCP_CHECK {\n}\nTCP_CHECK {\n connect_port 81\n}\nPING_CHECK {\n}"))
     assert list(found.checks) == ["tcp", "tcp 2", "ping"] and found.check is None

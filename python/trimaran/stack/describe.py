@@ -53,7 +53,9 @@ def _director(stack: Stack, name: str, service: VirtualService) -> str:
 
 
 def _checks(checks: dict[str, Check]) -> str:
-    return " and ".join(map(_check, checks.values())) or "not checked"
+    if len(checks) > 1:
+        return f"checks that must all pass: {', '.join(checks)}"
+    return "".join(map(_check, checks.values())) or "not checked"
 
 
 def _check(check: Check) -> str:

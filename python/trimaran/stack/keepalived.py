@@ -73,6 +73,8 @@ class _File(InstanceReader):
     def read(self) -> tuple[Stack, list[Note]]:
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
         self.globals = self._options(blocks, GLOBAL)
+        if "script_user" in self.globals:
+            self.checks.user = ":".join(self.globals["script_user"].arguments)
         name = self._node_name()
         read = [self._instance(each, name) for each in self._named("vrrp_instance")]
         node, instances = self._one_node(name, [each for each in read if each is not None])

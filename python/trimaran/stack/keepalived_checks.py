@@ -53,14 +53,17 @@ class CheckReader(OptionReader):
     def __init__(self, walk: Walk, statements: Iterable[Statement], files: Files) -> None:
         super().__init__(walk)
         self._disk = files
+        self.user: str | None = None  # whom scripts run as that name nobody
         self._tls = Tls()
         self._files: dict[str, Options] = {}
+        self._file_blocks: dict[str, Statement] = {}
         for statement in statements:
             if statement.name == "SSL":
                 self._tls = self._ssl(statement)
             elif statement.name in ("track_file", "vrrp_track_file") and statement.arguments:
                 block = [each for each in statement.block or () if each.arguments]
                 self._files[statement.arguments[0]] = {each.name: each for each in block}
+                self._file_blocks[statement.arguments[0]] = statement
 
     def checks(self, real: Statement, inherited: Options) -> dict[str, Check]:
         """Every check of a real server, named by its kind. `inherited`: the options of the virtual
@@ -81,7 +84,7 @@ class CheckReader(OptionReader):
             return None
         command, *user = statement.arguments
         self._look_at(statement, command)
-        return Script(command=command, user=":".join(user) or None)
+        return Script(command=command, user=":".join(user) or self.user)
 
     def _look_at(self, statement: Statement, command: str) -> None:
         refusal = self._disk.refusal(command)
@@ -237,7 +240,7 @@ class CheckReader(OptionReader):
         command = own["misc_path"].arguments[0]
         self._look_at(own["misc_path"], command)
         dynamic = self.flag(own, "misc_dynamic")
-        return [ScriptProbe(command=command, user=":".join(user) or None, dynamic=dynamic)]
+        return [ScriptProbe(command=command, user=":".join(user) or self.user, dynamic=dynamic)]
 
     def _ping(self, statement: Statement, own: Options, inherited: Options) -> list[PingProbe]:
         return [PingProbe(**self._connection(own, ports=False))]
@@ -287,6 +290,7 @@ class CheckReader(OptionReader):
         if known is None or "file" not in known:
             self.walk.refuse(own["track_file"], f"there is no track_file '{name}' with a `file`")
             return []
+        self.walk.note(self._file_blocks[name], "honoured")
         chosen = own.get("weight") or known.get("weight")
         weight = None
         if chosen is not None:

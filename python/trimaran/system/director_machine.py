@@ -49,6 +49,7 @@ class DirectorMachine:
         self._attachment = Attachment()
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
+        self._seen: dict[IPv4Address, Hop] = {}
         self._busy: Set[int] | None = None
         self._sweep_due = 0.0
         directory = Path(settings.pin_directory)
@@ -78,8 +79,11 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
+        if self._seen:  # what the probes found does not wait for the slower look at the machine
+            self._put(desired(services, self._tables, down, self._seen, self._busy))
         self._look()
-        wanted = desired(services, self._tables, down, self._hops(), self._busy)
+        self._seen = self._hops()
+        wanted = desired(services, self._tables, down, self._seen, self._busy)
         self._put(wanted)
         if clock.now() >= self._sweep_due:
             self._count()
