@@ -63,7 +63,7 @@ def test_roles_and_their_causes() -> None:
 
 def test_a_virtual_router_that_gave_its_priority_up() -> None:
     lines = [" ".join(line) for line in shown(80, vrrp=row("running", {"routers": [ROUTER]}))]
-    assert "front 51 MASTER 1 (of 151) 192.168.31.145/32 192.168.31.93" in lines
+    assert "front 51 MASTER 1 (of 151) 192.168.31.145/32 192.168.31.93 (151)" in lines
     assert "front: MASTER for 12 s: no advert" in lines
 
 
