@@ -135,7 +135,7 @@ def forwards(
 ) -> tuple[bool, str]:
     """Whether a director in this state forwards, and why not.
 
-    A running one knows best. A crash or two change nothing: the programs are pinned and go on
+    A running one knows best. A crash or two change nothing: the attached program goes on
     forwarding while the process restarts. One that does not come back is not watched over any
     more: health checks are missing, so it must not lead.
     """

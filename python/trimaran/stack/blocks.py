@@ -51,7 +51,11 @@ class Statement:
 @dataclass(frozen=True)
 class Grammar:
     """Regular expressions of the parts. `space` includes comments; `line_ends`: a statement ends
-    with its line, and a block may open on the next; else with ';'."""
+    with its line, and a block may open on the next; else with ';'.
+
+    Words are not possessive: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group keeps
+    what its last, failed round ate.
+    """
 
     space: re.Pattern[str]
     word: re.Pattern[str]
@@ -64,7 +68,7 @@ class Grammar:
 # only there too, "${" does not open a block, a backslash protects the next character.
 NGINX = Grammar(
     space=re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+"),
-    word=re.compile(r"(?:\\.|\$\{|[^ \t\r\n;{\\])++|\\", re.DOTALL),
+    word=re.compile(r"(?:\\.|\$\{|[^ \t\r\n;{\\])+|\\", re.DOTALL),
     quoted=re.compile(r"\"((?:\\.|[^\"\\])*+)\"|'((?:\\.|[^'\\])*+)'", re.DOTALL),
     escapes=True,
     line_ends=False,
@@ -74,7 +78,7 @@ NGINX = Grammar(
 # only at an end of a word.
 KEEPALIVED = Grammar(
     space=re.compile(r"(?:[ \t\r\f\v]++|[#!][^\n]*+)*+"),
-    word=re.compile(r"[^\s\"#!{}](?:[^\s\"#!{}]|[{}](?=[^\s\"#!{}]))*+"),
+    word=re.compile(r"[^\s\"#!{}](?:[^\s\"#!{}]|[{}](?=[^\s\"#!{}]))*"),
     quoted=re.compile(r"\"([^\"\n]*+)\""),
     escapes=False,
     line_ends=True,
