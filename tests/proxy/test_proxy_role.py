@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import re
+import resource
 import select
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from http_wire import PATIENCE_S, Client, dead_address, forwarding
@@ -111,6 +114,16 @@ def test_it_serves_reports_and_stops(backend, role, eventually):
         role.channel.send({"kind": "stop"})
         eventually(lambda: client.get().header("Connection") == "close")
     assert role.exit_code() == 0
+
+
+def test_it_takes_all_descriptors_it_may_have_and_warns_of_few(backend, role):
+    resource.prlimit(role.process.pid, resource.RLIMIT_NOFILE, (256, 1024))
+    role.configure(forwarding(backend().address)(role.port).model_dump(mode="json"))
+    event = role.wait("event")
+    assert event["name"] == "proxy.warning"
+    assert "1024" in event["message"] and "LimitNOFILE" in event["data"]["mend"]
+    limits = Path(f"/proc/{role.process.pid}/limits").read_text()
+    assert re.search(r"^Max open files +1024 +1024 ", limits, re.MULTILINE)
 
 
 def test_the_end_of_the_channel_is_a_stop(backend, role):
