@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -111,6 +112,16 @@ def test_it_serves_reports_and_stops(backend, role, eventually):
         role.channel.send({"kind": "stop"})
         eventually(lambda: client.get().header("Connection") == "close")
     assert role.exit_code() == 0
+
+
+def test_it_takes_all_descriptors_it_may_have_and_warns_of_few(backend, role):
+    resource.prlimit(role.process.pid, resource.RLIMIT_NOFILE, (256, 1024))
+    role.configure(forwarding(backend().address)(role.port).model_dump(mode="json"))
+    event = role.wait("event")
+    assert event["name"] == "proxy.warning"
+    assert "1024" in event["message"] and "LimitNOFILE" in event["data"]["mend"]
+    limits = resource.prlimit(role.process.pid, resource.RLIMIT_NOFILE)
+    assert limits == (1024, 1024)
 
 
 def test_the_end_of_the_channel_is_a_stop(backend, role):

@@ -18,10 +18,12 @@ from trimaran.node.plain import from_plain
 from trimaran.proxy.settings import ProxySettings
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import Http
+from trimaran.system.descriptors import raise_limit
 from trimaran.system.engine import Engine, EngineError
 
 FIRST_FD = 3  # sd_listen_fds(3)
 GRACEFUL_STOP_S = 10.0
+FEW_DESCRIPTORS = 16_384  # a client may need one towards a peer too
 
 
 class CannotStartError(Exception):
@@ -63,6 +65,7 @@ class ProxyRole:
         self._channel = channel
         self._name = settings.name
         http = Http.model_validate(settings.http)
+        self._descriptors = raise_limit()
         listeners = inherited_listeners(len(settings.listeners))
         # Roots and logs are opened by the engine's start, while we may. The C library then changes
         # the user of every thread of the process, the engine's included.
@@ -73,6 +76,8 @@ class ProxyRole:
     def run(self) -> None:
         """Serve until told to stop, or until the supervisor is gone."""
         self._channel.send({"kind": "ready"})
+        if self._descriptors < FEW_DESCRIPTORS:
+            self._channel.send(self._few_descriptors())
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._engine.fileno(), select.POLLIN)
@@ -90,6 +95,17 @@ class ProxyRole:
         if self._channel.fileno() in ready:
             return not any(self._stops(message) for message in self._channel.receive())
         return True
+
+    def _few_descriptors(self) -> Message:
+        limit = self._descriptors
+        return {
+            "kind": "event",
+            "name": "proxy.warning",
+            "subject": self._name,
+            "message": f"it holds {limit // 2} clients at most: it may open {limit} files",
+            "cause": "the hard limit is that low",
+            "data": {"mend": "raise it: LimitNOFILE= of the systemd unit, or ulimit -Hn"},
+        }
 
     def _event(self, event: dict[str, str]) -> Message:
         word = "is back" if event["name"] == "proxy.peer_up" else "is out"

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const BUFFER: usize = 16 << 10;
-pub const SCRATCH: usize = 64 << 10;
+pub const SCRATCH: usize = 128 << 10;
 const SPARE: usize = 256; // buffers and exchanges kept for the next request
 
 /// What an epoll token stands for: kind (2 bits), generation (30), index (32). The generation

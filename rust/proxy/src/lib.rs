@@ -25,6 +25,9 @@ mod timer;
 mod vars;
 mod worker;
 
+#[cfg(test)]
+mod hostile;
+
 use snapshot::Snapshot;
 use status::{Counters, Event};
 use std::collections::VecDeque;
