@@ -1,7 +1,8 @@
 """The L7 engine beside its peers, row by row: `bench/l7 [--rounds N] [--duration S] [ROW...]`.
 
 Ratios are medians of per-round ratios by requests per CPU-second of the proxy; of rows with long
-bodies, per busy second of its core (l7bench.py says why). Each row is also appended to
+bodies, per busy second of its core (l7bench.py says why) and, beside it, as the others: where other
+programs run on that core, only the latter says anything. Each row is also appended to
 bench/history/l7.jsonl with the commit and the day.
 """
 
@@ -38,8 +39,10 @@ def row_of(name: str, options: argparse.Namespace) -> dict[str, object]:
     key = "per_core" if core else "per_cpu"
     ratios = {}
     for peer in peers:
-        each = [a[key] / b[key] for a, b in zip(runs[ours], runs[peer], strict=True)]
-        ratios[peer] = [round(x, 2) for x in (statistics.median(each), min(each), max(each))]
+        for by in dict.fromkeys([key, "per_cpu"]):
+            each = [a[by] / b[by] for a, b in zip(runs[ours], runs[peer], strict=True)]
+            what = peer if by == key else f"{peer} (its own time)"
+            ratios[what] = [round(x, 2) for x in (statistics.median(each), min(each), max(each))]
     row: dict[str, object] = {"row": name, "ours": ours, "ratios": ratios}
     for proxy, each in runs.items():
         row[proxy] = {

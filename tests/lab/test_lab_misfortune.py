@@ -29,7 +29,8 @@ virtual_routers:
     members: {{node2: 151, node3: 101}}
 """
 CAST = Cast(
-    "front", "", IPv4Address(VIP), 80, ("node2", "node3"), (), (), (), "rr", 3 + 155 / 256
+    "front", "", IPv4Address(VIP), 80, ("node2", "node3"), (), (), (), "rr",
+    takeover_s=3 + 155 / 256, skew_s=155 / 256,
 )  # fmt: skip
 WITHIN_S = 20.0
 
