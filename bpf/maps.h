@@ -47,11 +47,10 @@ struct {
 } reals SEC(".maps");
 
 /* A plain hash, not an LRU: a flood must not push live flows out, and user space alone ends
- * flows, so that its counts are exact. Memory follows the flows. */
+ * flows, so that its counts are exact. Preallocated: a new flow never waits or fails for memory. */
 struct {
 	NUMBER(type, BPF_MAP_TYPE_HASH);
 	NUMBER(max_entries, DEFAULT_MAX_FLOWS);
-	NUMBER(map_flags, BPF_F_NO_PREALLOC);
 	TYPE(key, struct flow_key);
 	TYPE(value, struct flow);
 } flows SEC(".maps");

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from trimaran.director.plan import RealKey, desired, difference, indices
-from trimaran.director.settings import DirectorSettings
+from trimaran.director.settings import DirectorSettings, ServiceSettings
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
 from trimaran.system.datapath import Attachment, Count, Director, Traffic
@@ -75,10 +75,11 @@ class DirectorMachine:
             if not self._tables.reals[index].listed
         }
 
-    def converge(self, down: Set[RealKey]) -> Condition:
-        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+    def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
+        are the settings' with the weights of now; those in `down` are out of the tables."""
         self._look()
-        wanted = desired(self._settings.services, self._tables, down, self._hops(), self._busy)
+        wanted = desired(services, self._tables, down, self._hops(), self._busy)
         self._put(wanted)
         if clock.now() >= self._sweep_due:
             self._count()

@@ -2,9 +2,12 @@
 
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from trimaran import _native
+
+Door = tuple[str, int]  # address, port
 
 
 class EngineError(Exception):
@@ -20,12 +23,20 @@ class Engine:
         except ValueError as error:
             raise EngineError(str(error)) from error
 
-    def swap(self, snapshot: str, listeners: list[socket.socket] | None = None) -> None:
-        """Serve by another snapshot from the next request on, and on other listening sockets if
-        they are given; no connection is closed. Raises EngineError, and then goes on as before."""
-        doors = None if listeners is None else _doors(listeners)
+    def swap(self, snapshot: str, listeners: Sequence[socket.socket | Door] | None = None) -> None:
+        """Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+        where given, are all that there shall be: a listening socket, or the address of one that is
+        served already. Raises EngineError, and then goes on as before."""
+        doors = None if listeners is None else [_door(each) for each in listeners]
         try:
             self._engine.swap(snapshot, doors)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def check(self, snapshot: str) -> None:
+        """Raises EngineError if `swap` would."""
+        try:
+            self._engine.check(snapshot)
         except ValueError as error:
             raise EngineError(str(error)) from error
 
@@ -49,3 +60,7 @@ class Engine:
 
 def _doors(listeners: list[socket.socket]) -> list[tuple[str, int, int]]:
     return [(*listener.getsockname()[:2], listener.fileno()) for listener in listeners]
+
+
+def _door(listener: socket.socket | Door) -> tuple[str, int, int | None]:
+    return (*listener, None) if isinstance(listener, tuple) else _doors([listener])[0]

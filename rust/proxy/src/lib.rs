@@ -3,6 +3,7 @@
 //! One thread per worker, each with its own epoll loop and connections; what they share is the
 //! snapshot (swapped whole), the peers' state, and the counters.
 
+mod access;
 mod balance;
 mod chunked;
 mod config;
@@ -10,13 +11,21 @@ mod conn;
 mod core;
 mod exchange;
 mod files;
+mod filters;
 mod forward;
+mod headers;
+mod limits;
+mod locations;
 mod log;
+mod maps;
 mod outgoing;
+mod pipe;
 mod pool;
 mod reply;
 mod request;
 mod response;
+mod rewrite;
+mod route;
 mod snapshot;
 mod status;
 mod sys;
@@ -40,7 +49,7 @@ const MOST_EVENTS: usize = 1024;
 /// What all workers share.
 pub(crate) struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
-    listeners: Mutex<Arc<Vec<Listener>>>,
+    doors: Mutex<Doors>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
@@ -57,8 +66,8 @@ impl Shared {
         lock(&self.snapshot).clone()
     }
 
-    fn listeners(&self) -> Arc<Vec<Listener>> {
-        lock(&self.listeners).clone()
+    fn doors(&self) -> Doors {
+        lock(&self.doors).clone()
     }
 
     /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
@@ -77,6 +86,9 @@ impl Shared {
     }
 }
 
+/// The listening sockets of all workers; replaced whole.
+type Doors = Arc<Vec<Arc<Listener>>>;
+
 pub struct Engine {
     shared: Arc<Shared>,
     wakes: Vec<Arc<OwnedFd>>,
@@ -92,9 +104,13 @@ impl Engine {
         workers: usize,
     ) -> Result<Engine, String> {
         let snapshot = Snapshot::compile(snapshot, None)?;
+        let mut doors = Vec::new();
+        for (address, port, fd) in listeners {
+            doors.push(Arc::new(door(address, *port, *fd)?));
+        }
         let shared = Arc::new(Shared {
             snapshot: Mutex::new(Arc::new(snapshot)),
-            listeners: Mutex::new(Arc::new(doors(listeners)?)),
+            doors: Mutex::new(Arc::new(doors)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
@@ -125,30 +141,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Serve by another snapshot from the next request on, and on other listeners if there are
-    /// any. No connection is closed.
+    /// Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+    /// where given, are all that there shall be from now on: a descriptor is a new socket, None
+    /// stands for the one of that address that is served already. On an error nothing has changed.
     pub fn swap(
         &self,
         snapshot: &str,
-        listeners: Option<&[(String, u16, RawFd)]>,
+        listeners: Option<&[(String, u16, Option<RawFd>)]>,
     ) -> Result<(), String> {
-        let listeners = listeners.map(doors).transpose()?;
         let mut current = lock(&self.shared.snapshot);
-        *current = Arc::new(Snapshot::compile(snapshot, Some(&current))?);
-        drop(current);
+        let snapshot = Snapshot::compile(snapshot, Some(&current))?;
         if let Some(listeners) = listeners {
-            *lock(&self.shared.listeners) = Arc::new(listeners);
+            let mut doors = lock(&self.shared.doors);
+            *doors = Arc::new(refit(&doors, listeners)?);
         }
+        *current = Arc::new(snapshot);
+        drop(current);
         self.shared.generation.fetch_add(1, Relaxed);
         self.wake();
         Ok(())
+    }
+
+    /// Whether `swap` would take it; the error says why not.
+    pub fn check(&self, snapshot: &str) -> Result<(), String> {
+        Snapshot::compile(snapshot, Some(&self.shared.snapshot())).map(|_| ())
     }
 
     /// Stop accepting, finish what runs, end; whatever is left after `patience` is cut off.
     pub fn stop(&self, patience: Duration) {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
-        *lock(&self.shared.listeners) = Arc::default();
+        *lock(&self.shared.doors) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
@@ -158,9 +181,7 @@ impl Engine {
 
     /// The shape of docs/decisions/0002, as JSON.
     pub fn status(&self) -> String {
-        let listeners = self.shared.listeners();
-        let addresses: Vec<_> = listeners.iter().map(|door| door.address).collect();
-        status::status(&self.shared, &addresses)
+        status::status(&self.shared)
     }
 
     /// What happened to peers since the last call, as JSON objects, oldest first.
@@ -195,20 +216,31 @@ pub fn check(snapshot: &str) -> Result<(), String> {
     Snapshot::compile(snapshot, None).map(|_| ())
 }
 
-fn doors(listeners: &[(String, u16, RawFd)]) -> Result<Vec<Listener>, String> {
-    let each = listeners.iter();
-    each.map(|(address, port, fd)| door(address, *port, *fd))
-        .collect()
+fn socket_address(address: &str, port: u16) -> Result<SocketAddr, String> {
+    let ip: Result<IpAddr, _> = address.parse();
+    ip.map(|ip| SocketAddr::new(ip, port))
+        .map_err(|_| format!("listener: '{address}' is not an IP address"))
+}
+
+fn refit(
+    doors: &[Arc<Listener>],
+    wanted: &[(String, u16, Option<RawFd>)],
+) -> Result<Vec<Arc<Listener>>, String> {
+    let one = |(address, port, fd): &(String, u16, Option<RawFd>)| {
+        if let Some(fd) = fd {
+            return door(address, *port, *fd).map(Arc::new);
+        }
+        let wanted = socket_address(address, *port)?;
+        let held = doors.iter().find(|door| door.address == wanted);
+        held.cloned()
+            .ok_or_else(|| format!("listener {wanted}: there is no socket for it"))
+    };
+    wanted.iter().map(one).collect()
 }
 
 fn door(address: &str, port: u16, fd: RawFd) -> Result<Listener, String> {
-    let ip: IpAddr = address
-        .parse()
-        .map_err(|_| format!("listener: '{address}' is not an IP address"))?;
+    let at = socket_address(address, port)?;
     let fd = sys::duplicate(fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
     sys::prepare_listener(&fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
-    Ok(Listener {
-        fd,
-        address: SocketAddr::new(ip, port),
-    })
+    Ok(Listener { fd, address: at })
 }

@@ -1,6 +1,8 @@
 //! Heads of responses: our own, and those of a peer read strictly and passed on.
 
+use crate::filters::{Line, Options};
 use crate::request::{has_token, number, MOST_HEADERS};
+use crate::vars::Context;
 use std::io::Write;
 use std::mem::MaybeUninit;
 
@@ -92,6 +94,9 @@ pub fn error_page(status: u16) -> Vec<u8> {
     .into_bytes()
 }
 
+/// 101: what follows the head is no HTTP any more.
+pub const SWITCHING: u16 = 101;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     None,
@@ -112,8 +117,14 @@ pub struct PeerHead {
 /// How the head of a peer's response is passed on.
 pub struct Passing<'a> {
     pub date: &'a str,
+    /// The client asked for another protocol: 101 is an answer.
+    pub upgrade: bool,
     /// The Location prefix that means ourselves, and what replaces it (proxy_redirect default).
     pub redirect: (&'a [u8], &'a [u8]),
+    /// Makes a path of ours a whole URL.
+    pub absolute: &'a dyn Fn(&[u8]) -> Vec<u8>,
+    /// The location's own rules.
+    pub rules: Option<(&'a Options, Context<'a>)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -136,7 +147,7 @@ pub fn pass_head(
         Err(_) => return Err(BadHead("malformed head")),
     };
     let (status, minor) = (parsed.code.unwrap_or(0), parsed.version.unwrap_or(0));
-    if !(100..=999).contains(&status) || status == 101 {
+    if !(100..=999).contains(&status) || status == SWITCHING && !passing.upgrade {
         return Err(BadHead("status"));
     }
     let (framing, keep) = framing(parsed.headers, status, minor, to_head)?;
@@ -146,7 +157,7 @@ pub fn pass_head(
         framing,
         reusable: keep && framing != Framing::UntilClose,
     };
-    if status < 200 {
+    if status < 200 && status != SWITCHING {
         return Ok(Some(head)); // interim: dropped
     }
     let named = |name: &[u8]| {
@@ -164,13 +175,39 @@ pub fn pass_head(
     let names_any = lines.any(|line| line.name.eq_ignore_ascii_case("connection"));
     for line in parsed.headers.iter() {
         let name = line.name.as_bytes();
-        if ends_here(name) || names_any && named(name) {
+        let value = line.value.trim_ascii();
+        if let Some((options, context)) = &passing.rules {
+            match options.line(name, value, context) {
+                Line::Drop => continue,
+                Line::Keep if !names_any || !named(name) => {
+                    header(out, name, value);
+                    continue;
+                }
+                Line::As(value) => {
+                    header(out, name, &value);
+                    continue;
+                }
+                Line::Redirect(value) => {
+                    let ours = value.starts_with(b"/");
+                    let value = if ours {
+                        (passing.absolute)(&value)
+                    } else {
+                        value
+                    };
+                    header(out, name, &value);
+                    continue;
+                }
+                Line::Keep | Line::Usual => {}
+            }
+        }
+        let switches = status == SWITCHING && name.eq_ignore_ascii_case(b"upgrade");
+        if !switches && (ends_here(name) || names_any && named(name)) {
             continue;
         }
-        let value = line.value.trim_ascii();
         if name.eq_ignore_ascii_case(b"location") && !passing.redirect.0.is_empty() {
             if let Some(rest) = value.strip_prefix(passing.redirect.0) {
-                header(out, name, &[passing.redirect.1, rest].concat());
+                let path = [passing.redirect.1, rest].concat();
+                header(out, name, &(passing.absolute)(&path));
                 continue;
             }
         }
@@ -183,6 +220,11 @@ pub fn pass_head(
         }
     }
     Ok(Some(head))
+}
+
+/// The end of the head of a 101.
+pub fn end_switching(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
 }
 
 /// Never passed on: hop-by-hop, framing, and what nginx keeps to itself (Server, Date, X-Accel-*).
@@ -247,7 +289,10 @@ mod tests {
         let mut out = Vec::new();
         let passing = Passing {
             date: "D",
+            upgrade: false,
             redirect: (b"http://up/", b"/x/"),
+            absolute: &|path| path.to_vec(),
+            rules: None,
         };
         let head = pass_head(input.as_bytes(), to_head, &passing, &mut out)?;
         Ok((head.unwrap(), String::from_utf8(out).unwrap()))

@@ -3,13 +3,13 @@
 use crate::balance::Group;
 use crate::{sys, Shared};
 use serde_json::{json, Map, Value};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[derive(Default)]
 pub struct Counters {
     pub connections: AtomicU64,
     pub panics: AtomicU64,
+    pub closed: AtomicU64,
     requests: AtomicU64,
     classes: [AtomicU64; 5],
 }
@@ -20,6 +20,18 @@ impl Counters {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.classes[class].fetch_add(1, Relaxed);
     }
+}
+
+/// nginx's stub_status. Connections that are open are not counted apart from those that work.
+pub fn stub(counters: &Counters) -> String {
+    let accepted = counters.connections.load(Relaxed);
+    let live = accepted.saturating_sub(counters.closed.load(Relaxed));
+    let requests = counters.requests.load(Relaxed) + 1;
+    format!(
+        "Active connections: {live} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
+         Reading: 0 Writing: 1 Waiting: {} \n",
+        live.saturating_sub(1)
+    )
 }
 
 pub struct Event {
@@ -41,7 +53,7 @@ impl Event {
     }
 }
 
-pub(crate) fn status(shared: &Shared, listeners: &[SocketAddr]) -> String {
+pub(crate) fn status(shared: &Shared) -> String {
     let snapshot = shared.snapshot();
     let now_ms = sys::now_ms();
     let counters = &shared.counters;
@@ -52,7 +64,8 @@ pub(crate) fn status(shared: &Shared, listeners: &[SocketAddr]) -> String {
             responses.insert(format!("{}xx", index + 1), count.into());
         }
     }
-    let listeners: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+    let doors = shared.doors();
+    let listeners: Vec<String> = doors.iter().map(|door| door.address.to_string()).collect();
     let upstreams: Vec<Value> = snapshot
         .groups
         .iter()

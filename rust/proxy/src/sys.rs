@@ -226,6 +226,31 @@ pub fn send_file(to: &OwnedFd, from: &OwnedFd, offset: &mut u64, count: u64) -> 
     Ok(sent)
 }
 
+/// A non-blocking pipe, (reading end, writing end), of `size` bytes if the system lets us.
+pub fn pipe(size: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
+    let [reading, writing] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+    Ok((reading, writing))
+}
+
+/// Move up to `count` bytes from one to the other, of which one is a pipe.
+pub fn splice(from: &OwnedFd, to: &OwnedFd, count: usize, more: bool) -> io::Result<usize> {
+    let more = if more { libc::SPLICE_F_MORE } else { 0 };
+    let null = std::ptr::null_mut();
+    check_size(unsafe {
+        libc::splice(
+            from.as_raw_fd(),
+            null,
+            to.as_raw_fd(),
+            null,
+            count,
+            libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more,
+        )
+    })
+}
+
 pub fn shutdown_write(fd: &OwnedFd) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }
@@ -304,4 +329,42 @@ pub fn descriptor_limit() -> usize {
     let mut limit: libc::rlimit = unsafe { zeroed() };
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     limit.rlim_cur as usize
+}
+
+pub fn wall_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Now, as the access log writes it.
+pub fn log_time() -> String {
+    let (year, month, day, hour, minute, second, east) = local_time(wall_ms() / 1000);
+    let (sign, east) = (if east < 0 { '-' } else { '+' }, east.abs());
+    let month = MONTHS[month as usize % 12];
+    format!(
+        "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}",
+        east / 60,
+        east % 60
+    )
+}
+
+pub fn iso_time() -> String {
+    let (year, month, day, hour, minute, second, east) = local_time(wall_ms() / 1000);
+    let (sign, east) = (if east < 0 { '-' } else { '+' }, east.abs());
+    format!(
+        "{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{sign}{:02}:{:02}",
+        month + 1,
+        east / 60,
+        east % 60
+    )
+}
+
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |name| name.trim().to_ascii_lowercase())
 }

@@ -3,7 +3,7 @@
 use crate::conn::{Client, Waiting};
 use crate::core::{token, Core, Kind, Owner, SCRATCH};
 use crate::sys;
-use crate::Shared;
+use crate::{Doors, Shared};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,7 +26,7 @@ struct Slot {
 
 pub struct Worker {
     core: Core,
-    listeners: Arc<Vec<Listener>>,
+    listeners: Doors,
     wake: Arc<OwnedFd>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -42,7 +42,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, workers: usize) -> std::io::Result<Worker> {
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
-            listeners: shared.listeners(),
+            listeners: shared.doors(),
             core: Core::new(shared)?,
             wake,
             slots: Vec::new(),
@@ -101,11 +101,30 @@ impl Worker {
         if generation != self.generation {
             self.generation = generation;
             self.core.snapshot = self.core.shared.snapshot();
-            self.change_listeners();
+            let doors = self.core.shared.doors();
+            if !Arc::ptr_eq(&doors, &self.listeners) && !self.core.stopping {
+                self.change_listeners(doors);
+            }
         }
         let stop_at = self.core.shared.stop_at_ms.load(Relaxed);
         if stop_at != u64::MAX && !self.core.stopping {
             self.begin_stop(stop_at);
+        }
+    }
+
+    /// Who knocked at a door that goes is still let in.
+    fn change_listeners(&mut self, doors: Doors) {
+        for index in 0..self.listeners.len() {
+            let stays = |door| Arc::ptr_eq(door, &self.listeners[index]);
+            if !doors.iter().any(stays) {
+                while self.accept_one(index) {}
+            }
+        }
+        let accepting = self.accepting;
+        let _ = self.set_accepting(false);
+        self.listeners = doors;
+        if accepting && self.set_accepting(true).is_err() {
+            self.pause_accepting();
         }
     }
 
@@ -133,20 +152,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    /// Another set of doors: who knocked at those that go is let in first.
-    fn change_listeners(&mut self) {
-        let listeners = self.core.shared.listeners();
-        if self.core.stopping || Arc::ptr_eq(&listeners, &self.listeners) {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            while self.accept_one(index) {}
-        }
-        let _ = self.set_accepting(false);
-        self.listeners = listeners;
-        let _ = self.set_accepting(true);
     }
 
     fn set_accepting(&mut self, accepting: bool) -> std::io::Result<()> {
@@ -190,8 +195,9 @@ impl Worker {
             self.pause_accepting();
             return false;
         }
+        // An event may be older than the last change of the listeners: the kernel says it again.
         let Some(listener) = self.listeners.get(index) else {
-            return false; // an event of a listener that is gone
+            return false;
         };
         match sys::accept(&listener.fd) {
             Ok((fd, address)) => {
@@ -240,8 +246,10 @@ impl Worker {
             return;
         }
         self.live += 1;
-        self.core.shared.counters.connections.fetch_add(1, Relaxed);
-        let client = Box::new(Client::new(fd, index, address, local));
+        let counters = &self.core.shared.counters;
+        let before = counters.connections.fetch_add(1, Relaxed);
+        let mut client = Box::new(Client::new(fd, index, address, local));
+        client.serial = before + 1;
         self.drive(index, client, |client, core| client.drive(core));
     }
 
@@ -356,6 +364,7 @@ impl Worker {
         slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
         self.free.push(index);
         self.live -= 1;
+        self.core.shared.counters.closed.fetch_add(1, Relaxed);
     }
 
     /// Once a second: the log, old idle connections. And a paused door opens again.
