@@ -254,6 +254,23 @@ def test_an_inhibited_server_keeps_its_flows_and_gets_no_new_one(site: Site) -> 
         assert says(held) == "r1", "the flow that it had goes on"
 
 
+def test_checks_rest_while_the_address_is_elsewhere(site: Site) -> None:
+    settings = site.settings()
+    (service,) = settings.services
+    director = site.lan.namespace("director")
+    role = site.start(services=(replace(service, pool=PoolSettings(ha_suspend=True)),))
+    wait_until("r1 was probed", lambda: rows(role)["r1"]["last_check"])
+    ip("-n", director, "address", "del", f"{VIP}/32", "dev", "ens33")
+    suspended = role.wait_for(name="director.checks_suspended")
+    assert VIP in suspended["cause"]
+    kill(site.servers["r1"])
+    wait_until("nobody probes", lambda: rows(role)["r1"]["last_check"]["ago_s"] > 1.5)
+    assert rows(role)["r1"]["well"]
+    ip("-n", director, "address", "add", f"{VIP}/32", "dev", "ens33")
+    role.wait_for(name="director.checks_resumed")
+    role.wait_for(name="director.real_server_down")
+
+
 def test_what_somebody_takes_away_is_put_back(site: Site) -> None:
     role = site.start()
     subprocess.run(

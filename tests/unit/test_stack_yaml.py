@@ -88,14 +88,16 @@ GOLDEN = [
     (
         "advert_interval", "advert_intervall",
         ["16:5: unknown key 'advert_intervall' in virtual_routers.front (did you mean "
-         "'advert_interval'? allowed: addresses, advert_interval, authentication, "
-         "gratuitous_arp, members, preempt, preempt_delay, router_id, version)"],
+         "'advert_interval'? allowed: addresses, advert_interval, answer_weaker, "
+         "authentication, checksum, down_adverts, gratuitous_arp, interfaces, members, preempt, "
+         "preempt_delay, router_id, sources, start_delay, track, unadvertised, unicast, version)"],
     ),
     (
         "router_id: 51", "routr_id: 51",
         ["14:5: unknown key 'routr_id' in virtual_routers.front (did you mean "
-         "'router_id'? allowed: addresses, advert_interval, authentication, "
-         "gratuitous_arp, members, preempt, preempt_delay, router_id, version)"],
+         "'router_id'? allowed: addresses, advert_interval, answer_weaker, "
+         "authentication, checksum, down_adverts, gratuitous_arp, interfaces, members, preempt, "
+         "preempt_delay, router_id, sources, start_delay, track, unadvertised, unicast, version)"],
     ),
     (
         "    router_id: 51\n", "",
@@ -167,7 +169,7 @@ GOLDEN = [
     ),
     (
         "advert_interval: 1s", "advert_interval: 1500ms",
-        ["16:22: VRRP version 2 has whole seconds, not 1.5"],
+        ["16:22: VRRP version 2 has whole seconds, not 1.5 (write `version: 3`)"],
     ),
     (
         'password: "1111"', "pasword_file: x",

@@ -22,6 +22,10 @@ app.add_typer(lab.app, name="lab")
 FAILED, CANNOT_RUN = 1, 2
 
 Node = Annotated[Optional[str], typer.Option("--node", "-n", help="The node's name.")]  # noqa: UP045
+RunningNode = Annotated[
+    Optional[str],  # noqa: UP045 -- typer reads it so
+    typer.Option("--node", "-n", help="The node's name.", envvar="TRIMARAN_NODE"),
+]
 RunDirectoryOption = Annotated[
     Optional[Path],  # noqa: UP045 -- typer reads it so
     typer.Option("--run-dir", help="Where sockets and state are.", envvar="TRIMARAN_RUN_DIR"),
@@ -90,7 +94,9 @@ def digest(
 
 
 @app.command()
-def status(node: Node = None, run_dir: RunDirectoryOption = None, json: Json = False) -> None:
+def status(
+    node: RunningNode = None, run_dir: RunDirectoryOption = None, json: Json = False
+) -> None:
     """What the node's roles are doing."""
     from trimaran.cli.status import show_status
 
@@ -99,7 +105,7 @@ def status(node: Node = None, run_dir: RunDirectoryOption = None, json: Json = F
 
 @app.command()
 def events(
-    node: Node = None,
+    node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
     json: Json = False,
@@ -111,7 +117,7 @@ def events(
 
 
 @app.command()
-def start(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def start(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Start a role that was stopped or has failed."""
     from trimaran.cli.roles import change_role
 
@@ -119,7 +125,7 @@ def start(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> N
 
 
 @app.command()
-def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Stop a role; the others go on."""
     from trimaran.cli.roles import change_role
 
@@ -127,7 +133,7 @@ def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> No
 
 
 @app.command()
-def reload(node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def reload(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Read the node's files again; an invalid file changes nothing."""
     from trimaran.cli.roles import reload_node
 

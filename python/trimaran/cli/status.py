@@ -58,13 +58,15 @@ def _roles(status: dict[str, Any]) -> Table:
     return table
 
 
-def _vrrp(name: str, status: dict[str, Any]) -> Table:
+def _vrrp(name: str, status: dict[str, Any]) -> RenderableType:
+    """The virtual routers, and below them why each is what it is: a cause is a sentence, which as
+    a column would squeeze the addresses out of a narrow screen."""
     table = _table(name)
-    for heading in ("virtual router", "id", "state", "priority", "addresses", "master", "since"):
-        table.add_column(heading)
+    for heading in ("virtual router", "id", "state", "priority", "addresses", "master"):
+        table.add_column(heading, overflow="fold")
+    causes: list[Text] = []
     for router in status["routers"]:
         master = router["master"]
-        last = router["last_transition"]
         table.add_row(
             router["name"],
             str(router["router_id"]),
@@ -72,9 +74,11 @@ def _vrrp(name: str, status: dict[str, Any]) -> Table:
             _priority(router),
             "\n".join(router["addresses"]),
             f"{master['address']} ({master['priority']})" if master else "",
-            f"{last['ago_s']:.0f} s: {last['cause']}" if last else "",
         )
-    return table
+        if last := router["last_transition"]:
+            since = f"{router['name']}: {router['state']} for {last['ago_s']:.0f} s"
+            causes.append(Text(f"{since}: {last['cause']}"))
+    return Group(table, *causes)
 
 
 def _priority(router: dict[str, Any]) -> str:
@@ -105,6 +109,7 @@ def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:
     if check["ago_s"] is None:
         return well, check["name"], "not yet", "", ""
     last = f"{'good' if check['ok'] else 'failed'} {check['ago_s']:.0f} s ago"
+    last += " (suspended)" * check["suspended"]
     error = check["error"] or (f"before: {check['last_error']}" if check["last_error"] else "")
     return well, check["name"], last, f"{check['latency_ms']:.1f} ms", error
 

@@ -4,6 +4,7 @@ who is told of changes. Decides by health.pool; acts only through events and scr
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Any
 
 from trimaran.director.plan import RealKey, key_of
@@ -41,6 +42,7 @@ class _Service:
     servers: list[_Server] = field(default_factory=list)
     standing: Standing | None = None
     stale: bool = True
+    suspended: bool = False
     wanted: ServiceSettings | None = None
     out: set[RealKey] = field(default_factory=set)
 
@@ -103,6 +105,24 @@ class DirectorHealth:
                 self._scripts.tell(service, service.settings.pool.quorum_up)
             else:
                 self._tell_quorum(service, standing)
+
+    @property
+    def may_suspend(self) -> bool:
+        """Some service wants its checks suspended while its address is elsewhere."""
+        return any(service.settings.pool.ha_suspend for service in self._services)
+
+    def suspend(self, carried: Set[IPv4Address]) -> None:
+        """Suspend the checks of `ha_suspend` services whose address this node does not have, and
+        of nobody else; resume the others."""
+        for service in self._services:
+            wanted = service.settings
+            suspended = wanted.pool.ha_suspend and wanted.address not in carried
+            if suspended != service.suspended:
+                service.suspended = suspended
+                self._tell_suspended(wanted, suspended)
+        for check, users in self._users.items():
+            suspended = all(server.service.suspended for server in users)
+            self._runner.watched[check].suspended = suspended
 
     async def probe(self) -> None:
         """Until cancelled."""
@@ -200,6 +220,12 @@ class DirectorHealth:
         self._event(name, service.name, message, cause, data)
         self._scripts.tell(told, rules.quorum_up if standing.quorum else rules.quorum_down)
 
+    def _tell_suspended(self, service: ServiceSettings, suspended: bool) -> None:
+        name = "director.checks_suspended" if suspended else "director.checks_resumed"
+        message = f"{service.name}: checks {'suspended' if suspended else 'resumed'}"
+        cause = f"this node {'does not carry' if suspended else 'carries'} {service.address}"
+        self._event(name, service.name, message, cause, {"service": service.name})
+
     def _failed(self, check: CheckSettings, error: str) -> None:
         if not check.log_all_failures or not self._runner.watched[check].verdict.up:
             return
@@ -248,6 +274,7 @@ class DirectorHealth:
             "latency_ms": last and round(last.latency_s * 1000, 3),
             "error": last.error if last else "",
             "last_error": watched.verdict.error,
+            "suspended": watched.suspended,
         }
 
     def quorum(self, index: int) -> dict[str, Any]:
