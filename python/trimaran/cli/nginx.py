@@ -35,29 +35,16 @@ WITHOUT = [
     "http_referer_module",
     "http_gzip_module",
     "http_autoindex_module",
-    "http_access_module",
-    "http_auth_basic_module",
-    "http_limit_conn_module",
-    "http_limit_req_module",
-    "http_geo_module",
-    "http_map_module",
-    "http_split_clients_module",
-    "http_rewrite_module",
     "http_mirror_module",
-    "http_upstream_hash_module",
-    "http_upstream_ip_hash_module",
-    "http_upstream_least_conn_module",
     "http_upstream_least_time_module",
-    "http_upstream_random_module",
     "http_upstream_sticky_module",
     "http_tunnel_module",
     "http-cache",
-    "pcre",
     "mail_pop3_module",
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH: list[str] = []
+WITH = ["http_realip_module", "http_stub_status_module"]
 USAGE = __doc__.splitlines()[2].strip()
 
 

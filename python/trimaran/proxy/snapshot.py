@@ -7,7 +7,20 @@ serve, unknown $variables included.
 import json
 from typing import Any
 
-from trimaran.stack.http import Files, Http, Location, ProxyPass, Return, Server, Upstream
+from trimaran.stack.http import (
+    Break,
+    Files,
+    Http,
+    If,
+    Location,
+    ProxyPass,
+    Return,
+    Rewrite,
+    Server,
+    Set,
+    Status,
+    Upstream,
+)
 from trimaran.stack.mime_types import BUILT_IN_TYPES
 
 
@@ -26,6 +39,10 @@ def snapshot(http: Http) -> str:
                 "body_timeout_ms": _ms(http.client_body_timeout),
                 "send_timeout_ms": _ms(http.send_timeout),
             },
+            "variables": http.variables,
+            "maps": [each.model_dump() for each in http.maps],
+            "rate_zones": [each.model_dump() for each in http.rate_zones],
+            "count_zones": [each.model_dump() for each in http.count_zones],
         }
     )
 
@@ -41,22 +58,41 @@ def _server(server: Server) -> dict[str, Any]:
         "locations": [_location(location) for location in server.locations],
         "keepalive_timeout_ms": _ms(server.keepalive_timeout),
         "access_log": server.access_log,
+        "rewrite": [_code(code) for code in server.rewrite],
+        "rest": _location(server.rest) if server.rest else None,
     }
+
+
+_PLAIN = {"internal", "path", "recursive_error_pages", "headers", "expires", "logs", "body_size",
+          "default_type", "types", "access", "basic", "satisfy_any", "rates", "counts", "try_files",
+          "root", "alias", "real_ip", "absolute_redirect"}  # fmt: skip
 
 
 def _location(location: Location) -> dict[str, Any]:
     return {
+        **location.model_dump(include=_PLAIN, by_alias=True),
         "match": location.match,
-        "path": location.path,
-        "internal": location.internal,
         "action": _action(location.action),
         "error_pages": [page.model_dump() for page in location.error_pages],
+        "locations": [_location(each) for each in location.locations],
+        "rewrite": [_code(code) for code in location.rewrite],
     }
 
 
-def _action(action: ProxyPass | Files | Return) -> dict[str, Any]:
+def _code(code: Set | Rewrite | Break | Return | If) -> dict[str, Any]:
+    if not isinstance(code, If):
+        return code.model_dump()
+    return {
+        **code.model_dump(include={"kind", "test", "left", "right"}),
+        "then": [_code(each) for each in code.then],
+        "location": _location(code.location) if code.location else None,
+    }
+
+
+def _action(action: ProxyPass | Files | Return | Status) -> dict[str, Any]:
     if not isinstance(action, ProxyPass):
         return action.model_dump()
+    options = action.options.model_dump(exclude={"next_timeout"}, by_alias=True)
     return {
         "kind": "proxy",
         "upstream": action.upstream,
@@ -65,12 +101,14 @@ def _action(action: ProxyPass | Files | Return) -> dict[str, Any]:
         "connect_timeout_ms": _ms(action.connect_timeout),
         "send_timeout_ms": _ms(action.send_timeout),
         "read_timeout_ms": _ms(action.read_timeout),
+        "options": {**options, "next_timeout_ms": _ms(action.options.next_timeout)},
     }
 
 
 def _upstream(upstream: Upstream) -> dict[str, Any]:
     return {
         "name": upstream.name,
+        "balance": upstream.balance.model_dump(),
         "keepalive": upstream.keepalive,
         "keepalive_timeout_ms": _ms(upstream.keepalive_timeout),
         "peers": [
@@ -81,6 +119,7 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
                 "fail_timeout_ms": _ms(peer.fail_timeout),
                 "backup": peer.backup,
                 "down": peer.down,
+                "max_conns": peer.max_conns,
             }
             for peer in upstream.peers
         ],

@@ -1,7 +1,7 @@
 """What each node of a stack will do, in one sentence a task."""
 
 from trimaran.stack.checks import Check
-from trimaran.stack.http import Files, Http, Location, ProxyPass, Return
+from trimaran.stack.http import Files, Http, Location, ProxyPass, Return, Status
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.resolve import (
     checks_of,
@@ -111,9 +111,11 @@ def _location(http: Http, location: Location) -> str:
     path = f"{location.match} {location.path}".strip()
     match location.action:
         case ProxyPass(upstream=name):
-            peers = next(each.peers for each in http.upstreams if each.name == name)
-            return f"{path} to {' '.join(peer.address for peer in peers)}"
+            peers = [peer for each in http.upstreams if each.name == name for peer in each.peers]
+            return f"{path} to {' '.join(peer.address for peer in peers) or name}"
         case Files(root=root):
             return f"{path} files of {root}"
+        case Status():
+            return f"{path} numbers of requests and connections"
         case Return(status=status, text=text):
             return f"{path} answers {status} {text}".rstrip()

@@ -26,6 +26,19 @@ class Peer(HttpModel):
     fail_timeout: Seconds = 10.0
     backup: bool = False
     down: bool = False
+    max_conns: Annotated[int, Field(ge=0)] = 0
+
+
+Method = Literal["", "least_conn", "ip_hash", "hash", "consistent", "random"]
+
+
+class Balance(HttpModel):
+    """How a peer is chosen ('' is smooth weighted turn); `key` is what a hash is made of; `two`:
+    of two drawn at random, the one with fewer connections."""
+
+    method: Method = ""
+    key: str = ""
+    two: bool = False
 
 
 class Upstream(HttpModel):
@@ -36,6 +49,26 @@ class Upstream(HttpModel):
     peers: Annotated[tuple[Peer, ...], Field(min_length=1)]
     keepalive: int = 32
     keepalive_timeout: Seconds = 60.0
+    balance: Balance = Balance()
+
+
+class ProxyOptions(HttpModel):
+    """The proxy_* directives that few locations have. `redirects` None is 'default'; `next` are
+    the words of proxy_next_upstream; `cookies` are (domain or path, from, to)."""
+
+    method: str | None = None
+    body: str | None = None
+    pass_headers: bool = True
+    pass_body: bool = True
+    http_1_0: bool = False
+    redirects: tuple[tuple[str, str], ...] | None = None
+    hide: tuple[str, ...] = ()
+    pass_: tuple[str, ...] = Field((), serialization_alias="pass")
+    intercept_errors: bool = False
+    next: tuple[str, ...] = ("error", "timeout")
+    next_tries: int = 0
+    next_timeout: Seconds = 0.0
+    cookies: tuple[tuple[str, str, str], ...] = ()
 
 
 class ProxyPass(HttpModel):
@@ -50,6 +83,7 @@ class ProxyPass(HttpModel):
     connect_timeout: Seconds = 60.0
     send_timeout: Seconds = 60.0
     read_timeout: Seconds = 60.0
+    options: ProxyOptions = ProxyOptions()
 
 
 class Files(HttpModel):
@@ -77,14 +111,138 @@ class ErrorPage(HttpModel):
     answer: int | None = None
 
 
-class Location(HttpModel):
-    """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix."""
+class Status(HttpModel):
+    """nginx's stub_status."""
 
-    match: Literal["=", "^~", ""] = ""
+    kind: Literal["status"] = "status"
+
+
+class Set(HttpModel):
+    """`set $variable value`."""
+
+    kind: Literal["set"] = "set"
+    variable: str
+    value: str
+
+
+class Rewrite(HttpModel):
+    """`rewrite pattern replacement [flag]`."""
+
+    kind: Literal["rewrite"] = "rewrite"
+    pattern: str
+    replacement: str
+    flag: Literal["", "last", "break", "redirect", "permanent"] = ""
+
+
+class Break(HttpModel):
+    """`break`."""
+
+    kind: Literal["break"] = "break"
+
+
+class If(HttpModel):
+    """`if (left test right)`: `then` runs, and `location` (what else the block says, the location
+    around it being inherited) takes its place."""
+
+    kind: Literal["if"] = "if"
+    test: str
+    left: str
+    right: str = ""
+    then: tuple["Code", ...] = ()
+    location: "Location | None" = None
+
+
+Code = Annotated[Set | Rewrite | Break | Return | If, Field(discriminator="kind")]
+
+
+class AddHeader(HttpModel):
+    """`add_header name value [always]`."""
+
+    name: str
+    value: str
+    always: bool = False
+
+
+class Expires(HttpModel):
+    """'epoch', 'max', 'off', seconds, '@' and the second of the day, or a template of these;
+    `modified`: counted from Last-Modified."""
+
+    value: str
+    modified: bool = False
+
+
+class Log(HttpModel):
+    """One access log; `format` None is the combined one."""
+
+    path: str
+    format: str | None = None
+    escape: Literal["default", "json", "none"] = "default"
+    condition: str | None = None
+
+
+class Basic(HttpModel):
+    """auth_basic and its file of passwords."""
+
+    realm: str
+    file: str
+
+
+class RateLimit(HttpModel):
+    """limit_req; `delay` requests of the burst are not delayed."""
+
+    zone: str
+    burst: int = 0
+    delay: int = 0
+    dry_run: bool = False
+    status: int = 503
+
+
+class CountLimit(HttpModel):
+    """limit_conn."""
+
+    zone: str
+    count: int
+    dry_run: bool = False
+    status: int = 503
+
+
+class RealIp(HttpModel):
+    """The client's address is that of `header` where the connection is `from_` one of these."""
+
+    from_: tuple[str, ...] = Field(serialization_alias="from")
+    header: str = "X-Real-IP"
+    recursive: bool = False
+
+
+class Location(HttpModel):
+    """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix, '~' and '~*' regular
+    expression, '@' by name. `root` with `alias` is the location's own path's place; None values
+    are those of the server or of `Http`. `access` is (allowed, network), the first counts."""
+
+    match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
     internal: bool = False
-    action: Annotated[ProxyPass | Files | Return, Field(discriminator="kind")]
+    action: Annotated[ProxyPass | Files | Return | Status, Field(discriminator="kind")]
     error_pages: tuple[ErrorPage, ...] = ()
+    recursive_error_pages: bool = False
+    locations: tuple["Location", ...] = ()
+    rewrite: tuple[Code, ...] = ()
+    headers: tuple[AddHeader, ...] = ()
+    expires: Expires | None = None
+    logs: tuple[Log, ...] | None = None
+    body_size: int | None = None
+    default_type: str | None = None
+    types: dict[str, str] | None = None
+    access: tuple[tuple[bool, str], ...] = ()
+    basic: Basic | None = None
+    satisfy_any: bool = False
+    rates: tuple[RateLimit, ...] = ()
+    counts: tuple[CountLimit, ...] = ()
+    try_files: tuple[str, ...] = ()
+    root: str | None = None
+    alias: bool = False
+    real_ip: RealIp | None = None
+    absolute_redirect: bool | None = None
 
 
 class Listen(HttpModel):
@@ -103,6 +261,37 @@ class Server(HttpModel):
     locations: tuple[Location, ...]
     keepalive_timeout: Seconds = 75.0
     access_log: str | None = None
+    rewrite: tuple[Code, ...] = ()
+    rest: Location | None = None
+
+
+class Map(HttpModel):
+    """A variable made of another one: map, geo, or split_clients ('split', whose keys are
+    hundredths of a percent)."""
+
+    variable: str
+    kind: Literal["map", "geo", "split"]
+    source: str
+    entries: tuple[tuple[str, str], ...] = ()
+    default: str = ""
+    hostnames: bool = False
+
+
+class RateZone(HttpModel):
+    """limit_req_zone: `rate` in requests per 1000 seconds, `most` keys."""
+
+    name: str
+    key: str
+    rate: int
+    most: int
+
+
+class CountZone(HttpModel):
+    """limit_conn_zone."""
+
+    name: str
+    key: str
+    most: int
 
 
 class Http(HttpModel):
@@ -118,3 +307,7 @@ class Http(HttpModel):
     send_timeout: Seconds = 60.0
     large_client_header_buffer: int = 8192
     workers: int = 1
+    variables: tuple[str, ...] = ()
+    maps: tuple[Map, ...] = ()
+    rate_zones: tuple[RateZone, ...] = ()
+    count_zones: tuple[CountZone, ...] = ()

@@ -12,7 +12,7 @@ _IDLE: Status = "no effect"
 _NO: Status = "refused"
 
 MAIN, EVENTS, HTTP, SERVER, LOCATION = "the top level", "events", "http", "server", "location"
-UPSTREAM = "upstream"
+UPSTREAM, IF = "upstream", "if"
 
 _ACCESS = "ignoring it could let in whom it shuts out"
 _LATER = "not supported yet"
@@ -92,34 +92,35 @@ def _common() -> Rows:
         rows(_YES, "2+", "error_page"),
         rows(_YES, "1-2", "keepalive_timeout"),
         rows(_YES, "0", "types", block=True),
-        rows(_YES, "1+", "proxy_redirect proxy_next_upstream proxy_intercept_errors "
-             "autoindex recursive_error_pages underscores_in_headers "
-             "ignore_invalid_headers proxy_http_version"),
-        rows(_NO, "0+", "allow deny satisfy auth_basic auth_basic_user_file auth_request "
-             "auth_request_set auth_jwt auth_jwt_key_file "
+        rows(_YES, "1+", "proxy_redirect proxy_next_upstream autoindex underscores_in_headers "
+             "ignore_invalid_headers"),
+        rows(_YES, "1", "allow deny satisfy auth_basic auth_basic_user_file real_ip_header "
+             "real_ip_recursive set_real_ip_from limit_req_status limit_conn_status "
+             "limit_req_dry_run limit_conn_dry_run absolute_redirect recursive_error_pages "
+             "proxy_http_version proxy_intercept_errors proxy_next_upstream_tries "
+             "proxy_next_upstream_timeout proxy_hide_header proxy_pass_header proxy_set_body "
+             "proxy_method proxy_pass_request_headers proxy_pass_request_body"),
+        rows(_YES, "1+", "limit_req expires"),
+        rows(_YES, "2", "limit_conn"),
+        rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
+        rows(_YES, "2-3", "add_header"),
+        rows(_NO, "0+", "auth_request auth_request_set auth_jwt auth_jwt_key_file "
              "auth_jwt_key_request auth_jwt_leeway auth_delay limit_except valid_referers "
              "secure_link secure_link_md5 secure_link_secret geoip_country geoip_city", _ACCESS,
              block=None),
-        rows(_NO, "0+", "limit_req limit_conn limit_rate limit_rate_after",
+        rows(_NO, "0+", "limit_rate limit_rate_after",
              f"{_LATER}: the limit would not hold"),
-        rows(_IDLE, "0+", "limit_req_status limit_conn_status limit_req_log_level "
-             "limit_conn_log_level limit_req_dry_run limit_conn_dry_run", "nothing is limited"),
-        rows(_NO, "0+", "if set rewrite break", f"{_LATER}: requests would take another way",
-             block=None),
-        rows(_IDLE, "0+", "rewrite_log uninitialized_variable_warn", "nothing is rewritten"),
-        rows(_NO, "0+", "set_real_ip_from real_ip_header real_ip_recursive",
-             f"{_LATER}: the client's address would be wrong"),
+        rows(_IDLE, "1", "limit_req_log_level limit_conn_log_level rewrite_log "
+             "uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
-        rows(_NO, "0+", "add_header add_trailer proxy_hide_header proxy_cookie_domain "
-             "proxy_cookie_path proxy_cookie_flags proxy_set_body proxy_method proxy_bind "
-             "proxy_pass_request_headers proxy_pass_request_body proxy_store proxy_limit_rate "
+        rows(_NO, "0+", "add_trailer proxy_cookie_flags proxy_bind proxy_store proxy_limit_rate "
              "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
              "disable_symlinks ssi charset override_charset addition_types max_ranges "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
              "userid_expires userid_flags userid_mark userid_name userid_p3p userid_path "
              "userid_service",
              f"{_LATER}: answers or requests would differ"),
-        rows(_IDLE, "0+", "expires etag if_modified_since chunked_transfer_encoding source_charset "
+        rows(_IDLE, "0+", "etag if_modified_since chunked_transfer_encoding source_charset "
              "charset_map charset_types", "files carry ETag and Last-Modified, and no Expires"),
         rows(_IDLE, "0+", "proxy_request_buffering sendfile sendfile_max_chunk tcp_nopush "
              "tcp_nodelay aio aio_write "
@@ -135,8 +136,7 @@ def _common() -> Rows:
              "proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_file_write_size "
              "proxy_temp_path proxy_headers_hash_max_size proxy_headers_hash_bucket_size "
              "proxy_socket_keepalive proxy_socket_sndbuf proxy_socket_rcvbuf proxy_force_ranges "
-             "proxy_send_lowat proxy_pass_trailers proxy_next_upstream_tries "
-             "proxy_next_upstream_timeout proxy_ignore_client_abort proxy_pass_header "
+             "proxy_send_lowat proxy_pass_trailers proxy_ignore_client_abort "
              "proxy_ignore_headers proxy_allow_upstream", _TUNING),
         rows(_IDLE, "0+", "proxy_cache proxy_cache_background_update proxy_cache_bypass "
              "proxy_cache_convert_head proxy_cache_key proxy_cache_lock proxy_cache_lock_age "
@@ -153,7 +153,7 @@ def _common() -> Rows:
              "gunzip_buffers brotli brotli_types brotli_comp_level brotli_static",
              "answers are not compressed"),
         rows(_IDLE, "0+", "error_log log_not_found log_subrequest", "`trimaran events` tells"),
-        rows(_IDLE, "0+", "server_tokens absolute_redirect server_name_in_redirect "
+        rows(_IDLE, "0+", "server_tokens server_name_in_redirect "
              "port_in_redirect msie_padding msie_refresh", "redirects and pages are our own"),
         rows(_IDLE, "0+", "resolver resolver_timeout", "addresses are written as such"),
         rows(_IDLE, "0+", "autoindex_exact_size autoindex_format autoindex_localtime",
@@ -200,15 +200,19 @@ def _http() -> Rows:
     return [
         rows(_YES, "0", "server", block=True),
         rows(_YES, "1", "upstream", block=True),
-        rows(_IDLE, "2+", "log_format", "the access log is written in nginx's combined form"),
-        rows(_IDLE, "0+", "limit_req_zone limit_conn_zone limit_zone proxy_cache_path "
+        rows(_YES, "2+", "log_format"),
+        rows(_YES, "3", "limit_req_zone"),
+        rows(_YES, "2", "limit_conn_zone"),
+        rows(_YES, "2", "map split_clients", block=True),
+        rows(_YES, "1-2", "geo", block=True),
+        rows(_IDLE, "0+", "limit_zone proxy_cache_path "
              "fastcgi_cache_path scgi_cache_path uwsgi_cache_path session_log_format "
              "session_log_zone",
              "used by nothing that is honoured"),
         rows(_IDLE, "0+", "server_names_hash_max_size server_names_hash_bucket_size "
              "variables_hash_max_size variables_hash_bucket_size map_hash_max_size "
              "map_hash_bucket_size", _TUNING),
-        rows(_NO, "0+", "map geo split_clients geoip2 perl_modules perl_require perl_set js_import "
+        rows(_NO, "0+", "geoip2 perl_modules perl_require perl_set js_import "
              "js_set js_include "
              "js_path keyval keyval_zone auth_jwt_claim_set auth_jwt_header_set geoip_org "
              "geoip_proxy geoip_proxy_recursive match lua_package_path init_by_lua_block",
@@ -220,14 +224,18 @@ def _http() -> Rows:
 def _returns() -> Rows:
     return [
         rows(_YES, "1-2", "return"),
-        rows(_YES, "1+", "try_files"),
+        rows(_YES, "0", "break"),
+        rows(_YES, "2", "set"),
+        rows(_YES, "2-3", "rewrite"),
+        rows(_YES, "1+", "if", block=True),
+        rows(_YES, "2+", "try_files"),
     ]
 
 
 def _server() -> Rows:
     return [
         rows(_YES, "1+", "listen server_name"),
-        rows(_NO, "0+", "stub_status", f"{_LATER}: it would answer with files"),
+        rows(_YES, "0-1", "stub_status"),
         rows(_YES, "1-2", "location", block=True),
     ]
 
@@ -236,9 +244,10 @@ def _location() -> Rows:
     return [
         rows(_YES, "1", "proxy_pass"),
         rows(_YES, "0", "internal"),
-        rows(_NO, "0+", "alias", f"{_LATER}: use root"),
-        rows(_NO, "0+", "location", "nested locations are not supported yet", block=None),
-        rows(_NO, "0+", "fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass stub_status "
+        rows(_YES, "1", "alias"),
+        rows(_YES, "0-1", "stub_status"),
+        rows(_YES, "1-2", "location", block=True),
+        rows(_NO, "0+", "fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass "
              "empty_gif flv mp4 perl js_content content_by_lua_block content_by_lua_file "
              "random_index image_filter xslt_stylesheet api hls f4f status upstream_conf "
              "health_check",
@@ -253,9 +262,12 @@ def _upstream() -> Rows:
         rows(_YES, "1", "keepalive_timeout"),
         rows(_IDLE, "1+", "keepalive_requests keepalive_time", _TUNING),
         rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
-        rows(_IDLE, "0+", "least_conn random least_time", "peers are taken in weighted turn"),
+        rows(_YES, "0", "least_conn ip_hash"),
+        rows(_YES, "1-2", "hash"),
+        rows(_YES, "0-2", "random"),
+        rows(_IDLE, "0+", "least_time", "peers are taken in weighted turn"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
-        rows(_NO, "0+", "ip_hash hash sticky sticky_cookie_insert ntlm",
+        rows(_NO, "0+", "sticky sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),
         rows(_NO, "0+", "health_check queue state match balancer_by_lua_block check",
              f"{_LATER}: peers are judged by the requests that they get",
@@ -270,6 +282,7 @@ NGINX: Table = table(
         HTTP: [*_common(), *_tls(), *_http()],
         SERVER: [*_common(), *_tls(), *_returns(), *_server()],
         LOCATION: [*_common(), *_returns(), *_location()],
+        IF: [*_common(), *_returns(), rows(_YES, "1", "proxy_pass alias")],
         UPSTREAM: _upstream(),
     }
 )

@@ -9,6 +9,7 @@ from trimaran.stack.mime_types import BUILT_IN_TYPES
 from trimaran.stack.report import Note
 from trimaran.stack.source import Source
 
+_DATA = {"types"}
 MAX_INCLUDES = 16  # deep
 MAX_STATEMENTS = 1_000_000
 
@@ -39,7 +40,7 @@ class _Includer:
                 raise StackError([Problem(statement.place, message)], self.notes)
             if statement.name == "include" and len(statement.words) == 2 and not statement.block:
                 found += self._included(statement, depth)
-            elif statement.block and statement.name != "types":
+            elif statement.block and statement.name not in _DATA:
                 found.append(Statement(statement.words, self.expand(statement.block, depth)))
             else:
                 found.append(statement)

@@ -5,7 +5,7 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Literal
 
 from trimaran.stack.directives import refuse
-from trimaran.stack.http import ErrorPage, Listen, Peer, Return
+from trimaran.stack.http import Balance, ErrorPage, Listen, Peer, Return
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.values import integer
 
@@ -14,16 +14,23 @@ _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME = re.compile(r"([0-9]{1,9})(ms|[smhdwMy]?)\s*")
 _TIMES_S = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800,
             "M": 2592000, "y": 31536000}  # fmt: skip
-Match = Literal["=", "^~", ""]
+Match = Literal["=", "^~", "", "~", "~*", "@"]
 
-# rust/proxy/src/vars.rs has them too, and a test compares; $http_NAME besides.
+# rust/proxy/src/vars.rs has them too, and a test compares; those of _PREFIXES besides.
 VARIABLES = frozenset({
-    "args", "content_length", "content_type", "document_uri", "host", "http_host", "is_args",
-    "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "query_string", "remote_addr",
-    "remote_port", "request", "request_id", "request_method", "request_uri", "scheme",
-    "server_addr", "server_name", "server_port", "server_protocol", "uri",
+    "args", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "connection",
+    "connection_requests", "content_length", "content_type", "document_root", "document_uri",
+    "host", "hostname", "http_host", "https", "is_args", "limit_rate", "msec", "nginx_version",
+    "pid", "pipe", "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "proxy_protocol_addr",
+    "query_string", "realip_remote_addr", "realpath_root", "remote_addr", "remote_port",
+    "remote_user", "request", "request_completion", "request_filename", "request_id",
+    "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
+    "server_name", "server_port", "server_protocol", "status", "time_iso8601", "time_local",
+    "upstream_addr", "upstream_bytes_received", "upstream_connect_time", "upstream_header_time",
+    "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
 })  # fmt: skip
-_VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|(\w*))")
+_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_")
+_VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|([0-9]|\w*))")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
 _IDLE_LISTEN = re.compile(
@@ -97,12 +104,13 @@ def host_port(text: str) -> str:
     return f"{host}:{integer(1, 65535)(port)}"
 
 
-def template(text: str) -> str:
-    """Text with $variables that the engine knows."""
+def variable_names(text: str, known: frozenset[str] = frozenset()) -> str:
+    """Text with $variables that the engine knows, or that the file makes (`known`)."""
     for match in _VARIABLE.finditer(text):
         name = match[1] or match[2] or ""
-        if name not in VARIABLES and not name.startswith("http_"):
-            refuse(f"the variable '{match[0]}' is not known", suggestion(name, VARIABLES))
+        prefixed = any(name.startswith(each) and name != each for each in _PREFIXES)
+        if not (name in VARIABLES or name in known or name.isdigit() or prefixed):
+            refuse(f"the variable '{match[0]}' is not known", suggestion(name, VARIABLES | known))
     return text
 
 
@@ -115,7 +123,7 @@ def peer(arguments: tuple[str, ...]) -> Peer:
             values[parameter] = True
         elif name == "weight":
             values[name] = integer(1, 65535)(value)
-        elif name == "max_fails":
+        elif name == "max_fails" or name == "max_conns":
             values[name] = integer(0, 1 << 30)(value)
         elif name == "fail_timeout":
             values[name] = time(value)
@@ -124,13 +132,29 @@ def peer(arguments: tuple[str, ...]) -> Peer:
     return Peer.model_validate({"address": host_port(arguments[0]), **values})
 
 
+def balance(name: str, words: tuple[str, ...], known: frozenset[str]) -> Balance:
+    """least_conn, ip_hash, `hash KEY [consistent]`, `random [two [least_conn]]`."""
+    if name == "hash":
+        key = variable_names(words[0], known)
+        if words[1:] not in ((), ("consistent",)):
+            refuse(f"'{words[1]}' is not possible", "write nothing, or consistent")
+        return Balance(method="consistent" if words[1:] else "hash", key=key)
+    if name == "random":
+        if words not in ((), ("two",), ("two", "least_conn")):
+            refuse(f"'{' '.join(words)}' {_LATER}", "write random, or random two")
+        return Balance(method="random", two=bool(words))
+    return Balance(method="least_conn" if name == "least_conn" else "ip_hash")
+
+
 def upstream_of(url: str) -> tuple[str, str | None]:
     """(what stands for the host, the URI or None) of a proxy_pass."""
+    if url.startswith("$"):
+        return url, None
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() != "http":
         refuse(f"'{url}' {_LATER}", "only http:// upstreams are spoken to")
     if "$" in url:
-        refuse(f"variables here: '{url}' {_LATER}")
+        return url, None
     end = next((index for index, each in enumerate(rest) if each in "/?"), len(rest))
     if not rest[:end]:
         refuse(f"'{url}' names no upstream")
@@ -147,32 +171,33 @@ def location_match(arguments: tuple[str, ...]) -> tuple[Match, str]:
         path = first.removeprefix(modifier)
     else:
         modifier, path = first, arguments[1]
-    if modifier in ("~", "~*"):
-        refuse(f"regular expressions are not supported yet: '{modifier} {path}'",
-               "write it as a prefix, or as = for one path")  # fmt: skip
     if modifier == "@":
-        refuse(f"named locations are not supported yet: '@{path}'")
-    if modifier not in ("=", "^~", ""):
-        refuse(f"'{modifier}' is not possible", "allowed: =, ^~, or nothing for a prefix")
-    if not path.startswith("/"):
+        return "@", path
+    if modifier not in ("=", "^~", "", "~", "~*"):
+        refuse(f"'{modifier}' is not possible", "allowed: =, ^~, ~, ~*, @, or nothing for a prefix")
+    if not path.startswith("/") and modifier not in ("~", "~*"):
         refuse(f"'{path}' does not start with '/'")
-    return ("=" if modifier == "=" else "^~" if modifier == "^~" else ""), path
+    return _MODIFIERS[modifier], path
 
 
-def returned(arguments: tuple[str, ...]) -> Return:
+_MODIFIERS: dict[str, Match] = {"=": "=", "^~": "^~", "": "", "~": "~", "~*": "~*", "@": "@"}
+
+
+def returned(arguments: tuple[str, ...], known: frozenset[str] = frozenset()) -> Return:
     """`return STATUS [TEXT]`, or `return URL`, which is 302."""
     first = arguments[0]
     if len(arguments) == 1 and not first.isdigit():
-        if not first.startswith(("http://", "https://", "$scheme", "/")):
+        if not first.startswith(("http://", "https://", "$", "/")):
             refuse(f"'{first}' is neither a status nor a URL")
-        return Return(status=302, text=template(first))
-    status = integer(100, 999)(first)
+        return Return(status=302, text=variable_names(first, known))
+    status = integer(0, 999)(first)
     if status < 200:
         refuse(f"{status} is no final status")
-    return Return(status=status, text=template(arguments[1]) if arguments[1:] else "")
+    text = variable_names(arguments[1], known) if arguments[1:] else ""
+    return Return(status=status, text=text)
 
 
-def error_page(arguments: tuple[str, ...]) -> ErrorPage:
+def error_page(arguments: tuple[str, ...], known: frozenset[str] = frozenset()) -> ErrorPage:
     """`error_page STATUS … [=[STATUS]] URI`."""
     *words, uri = arguments
     answer: int | None = None
@@ -181,17 +206,18 @@ def error_page(arguments: tuple[str, ...]) -> ErrorPage:
         answer = integer(200, 599)(text) if text else 0
     if not words:
         refuse("needs a status before the URI")
-    if not uri.startswith("/") or "$" in uri:
-        refuse(f"'{uri}' {_LATER}", "write a path such as /50x.html")
+    variable_names(uri, known)
     return ErrorPage(statuses=tuple(map(integer(300, 599), words)), uri=uri, answer=answer)
 
 
 def server_names(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """The names of a server, in lower case: exact, '*.name', '.name' or 'name.*'."""
     for name in arguments:
-        if name.startswith("~") or "$" in name:
-            refuse(f"'{name}': regular expressions and variables are not supported yet")
+        if name.startswith("~"):
+            continue
+        if "$" in name:
+            refuse(f"'{name}': variables are not supported yet")
         middle = name.removeprefix("*.") if name.startswith("*.") else name.removesuffix(".*")
         if "*" in middle:
             refuse(f"'{name}': a wildcard is the first or the last part of a name")
-    return tuple(name.lower() for name in arguments)
+    return tuple(name if name.startswith("~") else name.lower() for name in arguments)

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use std::collections::HashMap;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub servers: Vec<Server>,
@@ -12,6 +12,128 @@ pub struct Config {
     pub types: HashMap<String, String>,
     pub default_type: String,
     pub limits: Limits,
+    /// Variables that requests carry values of: those of `set` and of named groups.
+    #[serde(default)]
+    pub variables: Vec<String>,
+    #[serde(default)]
+    pub maps: Vec<Map>,
+    #[serde(default)]
+    pub rate_zones: Vec<RateZone>,
+    #[serde(default)]
+    pub count_zones: Vec<CountZone>,
+}
+
+/// A variable made of another: kind 'map', 'geo' or 'split' (keys are hundredths of a percent).
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Map {
+    pub variable: String,
+    pub kind: String,
+    pub source: String,
+    pub entries: Vec<(String, String)>,
+    pub default: String,
+    #[serde(default)]
+    pub hostnames: bool,
+}
+
+/// limit_req_zone: `rate` is requests per 1000 seconds.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct RateZone {
+    pub name: String,
+    pub key: String,
+    pub rate: u64,
+    pub most: usize,
+}
+
+/// limit_conn_zone.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct CountZone {
+    pub name: String,
+    pub key: String,
+    pub most: usize,
+}
+
+/// What the rewrite module does, in order.
+#[derive(Deserialize, Clone)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Code {
+    Set {
+        variable: String,
+        value: String,
+    },
+    Rewrite {
+        pattern: String,
+        replacement: String,
+        flag: String,
+    },
+    Return {
+        status: u16,
+        text: String,
+    },
+    Break,
+    /// `test` is '', '=', '!=', '~', '~*', '!~', '!~*', '-f', '!-f' and so on.
+    If {
+        test: String,
+        left: String,
+        right: String,
+        then: Vec<Code>,
+        location: Option<Box<Location>>,
+    },
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct AddHeader {
+    pub name: String,
+    pub value: String,
+    pub always: bool,
+}
+
+/// `expires`: the word or the seconds; `modified`: counted from Last-Modified.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Expires {
+    pub value: String,
+    pub modified: bool,
+}
+
+/// One access_log; `format` None is the combined one.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub path: String,
+    pub format: Option<String>,
+    pub escape: String,
+    pub condition: Option<String>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    pub realm: String,
+    pub file: String,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub zone: String,
+    pub burst: u64,
+    /// Requests in the burst that are not delayed.
+    pub delay: u64,
+    pub dry_run: bool,
+    pub status: u16,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct CountLimit {
+    pub zone: String,
+    pub count: u64,
+    pub dry_run: bool,
+    pub status: u16,
 }
 
 #[derive(Deserialize, Clone)]
@@ -26,7 +148,7 @@ pub struct Limits {
     pub send_timeout_ms: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub listen: Vec<Listen>,
@@ -34,9 +156,14 @@ pub struct Server {
     pub locations: Vec<Location>,
     pub keepalive_timeout_ms: u64,
     pub access_log: Option<String>,
+    #[serde(default)]
+    pub rewrite: Vec<Code>,
+    /// What answers where no location fits.
+    #[serde(default)]
+    pub rest: Option<Location>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     pub address: String,
@@ -44,7 +171,7 @@ pub struct Listen {
     pub default_server: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Location {
     #[serde(rename = "match")]
@@ -53,9 +180,58 @@ pub struct Location {
     pub internal: bool,
     pub action: Action,
     pub error_pages: Vec<ErrorPage>,
+    #[serde(default)]
+    pub recursive_error_pages: bool,
+    #[serde(default)]
+    pub locations: Vec<Location>,
+    #[serde(default)]
+    pub rewrite: Vec<Code>,
+    #[serde(default)]
+    pub headers: Vec<AddHeader>,
+    #[serde(default)]
+    pub expires: Option<Expires>,
+    /// None: those of the server.
+    #[serde(default)]
+    pub logs: Option<Vec<Log>>,
+    #[serde(default)]
+    pub body_size: Option<u64>,
+    #[serde(default)]
+    pub default_type: Option<String>,
+    #[serde(default)]
+    pub types: Option<HashMap<String, String>>,
+    /// (allowed, network), the first that fits decides.
+    #[serde(default)]
+    pub access: Vec<(bool, String)>,
+    #[serde(default)]
+    pub basic: Option<Basic>,
+    #[serde(default)]
+    pub satisfy_any: bool,
+    #[serde(default)]
+    pub rates: Vec<RateLimit>,
+    #[serde(default)]
+    pub counts: Vec<CountLimit>,
+    /// Candidates, and what comes when none is there: a URI, '@name' or '=STATUS'.
+    #[serde(default)]
+    pub try_files: Vec<String>,
+    #[serde(default)]
+    pub root: Option<String>,
+    #[serde(default)]
+    pub alias: bool,
+    #[serde(default)]
+    pub real_ip: Option<RealIp>,
+    #[serde(default)]
+    pub absolute_redirect: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct RealIp {
+    pub from: Vec<String>,
+    pub header: String,
+    pub recursive: bool,
+}
+
+#[derive(Deserialize, Clone)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Action {
     Proxy {
@@ -65,15 +241,60 @@ pub enum Action {
         connect_timeout_ms: u64,
         send_timeout_ms: u64,
         read_timeout_ms: u64,
+        #[serde(default)]
+        options: Box<ProxyOptions>,
     },
     Files {
         root: String,
         index: Vec<String>,
     },
+    Status,
     Return {
         status: u16,
         text: String,
     },
+}
+
+/// The proxy_* directives that few locations have.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyOptions {
+    pub method: Option<String>,
+    pub body: Option<String>,
+    pub pass_headers: bool,
+    pub pass_body: bool,
+    pub http_1_0: bool,
+    /// Values of `proxy_redirect`: (from, to); None is 'default'.
+    pub redirects: Option<Vec<(String, String)>>,
+    pub hide: Vec<String>,
+    pub pass: Vec<String>,
+    pub intercept_errors: bool,
+    /// Words of proxy_next_upstream; None is 'error timeout'.
+    pub next: Option<Vec<String>>,
+    pub next_tries: usize,
+    pub next_timeout_ms: u64,
+    /// (domain or path, from, to)
+    pub cookies: Vec<(String, String, String)>,
+}
+
+impl Default for ProxyOptions {
+    fn default() -> ProxyOptions {
+        ProxyOptions {
+            method: None,
+            body: None,
+            pass_headers: true,
+            pass_body: true,
+            http_1_0: false,
+            redirects: None,
+            hide: Vec::new(),
+            pass: Vec::new(),
+            intercept_errors: false,
+            next: None,
+            next_tries: 0,
+            next_timeout_ms: 0,
+            cookies: Vec::new(),
+        }
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -84,16 +305,30 @@ pub struct ErrorPage {
     pub answer: Option<u16>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     pub name: String,
     pub peers: Vec<Peer>,
     pub keepalive: usize,
     pub keepalive_timeout_ms: u64,
+    #[serde(default)]
+    pub balance: Balance,
 }
 
-#[derive(Deserialize)]
+/// '' (weighted turn), 'least_conn', 'ip_hash', 'hash', 'consistent' or 'random'.
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Balance {
+    pub method: String,
+    #[serde(default)]
+    pub key: String,
+    /// random: of two, the one with fewer connections.
+    #[serde(default)]
+    pub two: bool,
+}
+
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     pub address: String,
@@ -102,4 +337,15 @@ pub struct Peer {
     pub fail_timeout_ms: u64,
     pub backup: bool,
     pub down: bool,
+    #[serde(default)]
+    pub max_conns: u64,
+}
+
+impl Default for Action {
+    fn default() -> Action {
+        Action::Return {
+            status: 404,
+            text: String::new(),
+        }
+    }
 }

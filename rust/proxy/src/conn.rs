@@ -37,6 +37,8 @@ pub enum Waiting {
     Connect(u64),
     PeerSend(u64),
     PeerRead(u64),
+    /// limit_req holds the request back.
+    Delay(u64),
     Linger,
 }
 
@@ -68,6 +70,8 @@ pub struct Client {
     /// Bytes moved since the last wait: the time limit starts anew.
     pub progress: bool,
     pub served: u64,
+    /// Its number among all connections.
+    pub serial: u64,
     /// How long it may be idle: the word of the server that answered last.
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
@@ -155,6 +159,7 @@ impl Client {
             deadline_ms: 0,
             progress: true,
             served: 0,
+            serial: 0,
             keepalive_ms: 0,
             exchange: None,
             forward: None,
@@ -192,7 +197,7 @@ impl Client {
 
     fn wait(&mut self, core: &mut Core, waiting: Waiting) {
         // A head must be whole in time however its bytes trickle in; so must lingering end.
-        let fixed = matches!(waiting, Waiting::Head | Waiting::Linger);
+        let fixed = matches!(waiting, Waiting::Head | Waiting::Linger | Waiting::Delay(_));
         if self.waiting != waiting || self.progress && !fixed {
             self.deadline_ms = core.now_ms + self.limit(core, waiting);
         }
@@ -210,7 +215,8 @@ impl Client {
             Waiting::Head => limits.header_timeout_ms,
             Waiting::Body => limits.body_timeout_ms,
             Waiting::ClientSend => limits.send_timeout_ms,
-            Waiting::Connect(ms) | Waiting::PeerSend(ms) | Waiting::PeerRead(ms) => ms,
+            Waiting::Connect(ms) | Waiting::PeerSend(ms) => ms,
+            Waiting::PeerRead(ms) | Waiting::Delay(ms) => ms,
             Waiting::Linger => LINGER_MS,
         }
     }
@@ -223,11 +229,21 @@ impl Client {
                 self.refuse(core, Refusal(408, "head not whole in time"));
                 self.drive(core)
             }
+            Waiting::Delay(_) => self.resumed(core) && self.drive(core),
             Waiting::Body => self.body_timed_out(core) && self.drive(core),
             Waiting::Connect(_) | Waiting::PeerSend(_) | Waiting::PeerRead(_) => {
                 self.peer_timed_out(core) && self.drive(core)
             }
         }
+    }
+
+    fn resumed(&mut self, core: &mut Core) -> bool {
+        let Some(mut exchange) = self.exchange.take() else {
+            return false;
+        };
+        self.resume(core, &mut exchange);
+        self.exchange = Some(exchange);
+        true
     }
 
     fn on_head(&mut self, core: &mut Core) -> Step {
@@ -313,6 +329,8 @@ impl Client {
                 None => Step::Close,
             },
             Answer::Memory => self.finish(core, &mut exchange),
+            Answer::Delay(_) if self.ended => Step::Close,
+            Answer::Delay(ms) => Step::Wait(Waiting::Delay(ms)),
             Answer::File { .. } => self.send_file(core, &mut exchange),
         };
         let done = self.phase != Phase::Serving || matches!(step, Step::Close);

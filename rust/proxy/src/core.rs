@@ -1,6 +1,6 @@
 //! What every connection of one worker uses: clock, buffers, pool, and the routing of events.
 
-use crate::balance::Group;
+use crate::balance::{Group, Peer};
 use crate::exchange::Exchange;
 use crate::log::Logs;
 use crate::pipe::Pipes;
@@ -9,13 +9,15 @@ use crate::snapshot::Snapshot;
 use crate::sys;
 use crate::timer::Wheel;
 use crate::Shared;
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const BUFFER: usize = 16 << 10;
 pub const SCRATCH: usize = 128 << 10;
+const MOST_DYNAMIC: usize = 4096;
 const SPARE: usize = 256; // buffers and exchanges kept for the next request
 
 /// What an epoll token stands for: kind (2 bits), generation (30), index (32). The generation
@@ -69,6 +71,9 @@ pub struct Core {
     exchanges: Vec<Box<Exchange>>,
     random: u64,
     serial: u64,
+    /// Peers that only variables named, by 'ADDRESS[:PORT]'.
+    dynamic: HashMap<String, Arc<Group>>,
+    next_dynamic: u32,
 }
 
 impl Core {
@@ -95,6 +100,8 @@ impl Core {
             exchanges: Vec::new(),
             random: sys::random_u64(),
             serial: 0,
+            dynamic: HashMap::new(),
+            next_dynamic: u32::MAX,
         };
         core.tick();
         Ok(core)
@@ -147,6 +154,37 @@ impl Core {
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         u128::from(mixed ^ mixed >> 31) << 64 | u128::from(self.random.wrapping_add(self.serial))
+    }
+
+    /// The group of one peer for an address that was not written in the configuration. Names are
+    /// not looked up while serving.
+    pub fn group_of(&mut self, host: &str) -> Option<Arc<Group>> {
+        if let Some(group) = self.dynamic.get(host) {
+            return Some(group.clone());
+        }
+        let address = match (host.parse::<SocketAddr>(), host.parse::<IpAddr>()) {
+            (Ok(address), _) => address,
+            (_, Ok(ip)) => SocketAddr::new(ip, 80),
+            _ => return None,
+        };
+        if self.dynamic.len() >= MOST_DYNAMIC {
+            self.dynamic.clear();
+        }
+        let peer = Peer {
+            name: host.into(),
+            address,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout_ms: 10_000,
+            backup: false,
+            down: false,
+            max_conns: 0,
+        };
+        self.next_dynamic -= 1;
+        let group = Group::new(self.next_dynamic, host.into(), vec![peer], 0, 60_000);
+        let group = Arc::new(group);
+        self.dynamic.insert(host.into(), group.clone());
+        Some(group)
     }
 
     /// A new connection to a peer, under way, whose events come to this client.

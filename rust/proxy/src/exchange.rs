@@ -1,15 +1,20 @@
 //! One request and its answer: routing, local answers, error pages, the log.
 
+use crate::balance::Group;
 use crate::conn::{Client, Incoming, Phase, Step};
 use crate::core::Core;
 use crate::files::{self, Found, Open};
-use crate::forward::Forward;
+use crate::filters;
+use crate::limits::Place;
+use crate::locations::Matched;
 use crate::log::Line;
-use crate::request::{Body, Method, Refusal, Request};
+use crate::request::{Method, Refusal, Request};
 use crate::response;
-use crate::snapshot::{Action, Files, Snapshot};
+use crate::route::set_uri;
+use crate::snapshot::{Action, Files, Location, Snapshot};
 use crate::sys;
-use crate::vars::Context;
+use crate::vars::{Captures, Context, More, Try};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -23,6 +28,8 @@ pub enum Answer {
         left: u64,
     },
     Forward,
+    /// Not before so many ms.
+    Delay(u64),
 }
 
 #[derive(Default)]
@@ -42,6 +49,28 @@ pub struct Exchange {
     /// Serving an error page: its status, and that no other page follows.
     pub error: Option<(u16, u16)>, // (the failure's own status, the status to answer)
     pub id: u128,
+    /// Values of the snapshot's variables.
+    pub slots: Vec<Option<Vec<u8>>>,
+    pub captures: Captures,
+    /// The path is not the one that the client asked for.
+    pub rewritten: bool,
+    /// It came from within: internal locations are open.
+    pub internal: bool,
+    pub named: Option<usize>,
+    pub cycles: u8,
+    pub limited: bool,
+    pub places: Vec<Place>,
+    pub address: Option<SocketAddr>,
+    pub challenge: Option<Vec<u8>>,
+    pub started_ms: u64,
+    pub head_bytes: u64,
+    /// The head of the answer, and the peer's, where some variable looks at them.
+    pub sent: Vec<u8>,
+    pub reply: Vec<u8>,
+    pub tries: Vec<Try>,
+    pub complete: bool,
+    /// Who was asked last, for $proxy_host.
+    pub group: Option<Arc<Group>>,
 }
 
 /// An answer made here.
@@ -55,10 +84,17 @@ pub struct Local<'a> {
 impl Exchange {
     pub fn reset(&mut self) {
         let request = std::mem::take(&mut self.request);
+        let mut tries = std::mem::take(&mut self.tries);
+        tries.clear();
         *self = Exchange {
             request,
+            tries,
             ..Exchange::default()
         };
+    }
+
+    pub fn location_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Location> {
+        snapshot.servers[self.server].locations.get(self.location?)
     }
 
     pub fn context<'a>(
@@ -69,12 +105,68 @@ impl Exchange {
     ) -> Context<'a> {
         Context {
             request: &self.request,
-            client: &client.address,
+            client: self.address.as_ref().unwrap_or(&client.address),
             server: client.local,
             server_name: &snapshot.servers[self.server].name,
-            proxy_host,
+            proxy_host: match &self.group {
+                Some(group) if proxy_host.is_empty() => &group.name,
+                _ => proxy_host,
+            },
             request_id: self.id,
+            more: More {
+                slots: &self.slots,
+                captures: Some(&self.captures),
+                maps: &snapshot.maps,
+                location: self.location_of(snapshot),
+                status: self.status,
+                body_bytes: self.body_bytes,
+                head_bytes: self.head_bytes,
+                received: self.received,
+                sent: &self.sent,
+                reply: &self.reply,
+                tries: &self.tries,
+                started_ms: self.started_ms,
+                connection: client.serial,
+                requests: client.served + 1,
+                complete: self.complete,
+            },
         }
+    }
+}
+
+impl Exchange {
+    /// How the location that it is in forwards.
+    pub fn options(&self) -> Option<&filters::Options> {
+        let location = self.location_of(self.snapshot.as_deref()?)?;
+        match &location.action {
+            Action::Proxy(proxy) => Some(&proxy.options),
+            _ => None,
+        }
+    }
+
+    pub fn note_try(&mut self, peer: &str, now_ms: u64, status: u16) {
+        self.tries.push(Try {
+            peer: peer.into(),
+            started_ms: now_ms,
+            status,
+            ..Try::default()
+        });
+    }
+
+    pub fn end_try(&mut self, now_ms: u64, status: u16) {
+        if let Some(last) = self.tries.last_mut() {
+            last.ended_ms = Some(now_ms);
+            last.status = status;
+        }
+    }
+
+    /// The media type of a file with this extension, or the default one.
+    pub fn type_of<'a>(&self, snapshot: &'a Snapshot, extension: Option<&[u8]>) -> &'a str {
+        let location = self.location_of(snapshot);
+        let types = location.and_then(|location| location.types.as_ref());
+        let found = extension.and_then(|ending| types.unwrap_or(&snapshot.types).get(ending));
+        let default = location.and_then(|location| location.default_type.as_ref());
+        found.or(default).unwrap_or(&snapshot.default_type)
     }
 }
 
@@ -83,23 +175,21 @@ impl Client {
     pub fn begin(&mut self, core: &mut Core, mut exchange: Box<Exchange>) -> Step {
         let snapshot = core.snapshot.clone();
         self.phase = Phase::Serving;
-        exchange.server = snapshot.server(&self.local, &exchange.request.host);
+        let matched = Matched {
+            captures: &mut exchange.captures,
+            slots: &mut exchange.slots,
+        };
+        let host = &exchange.request.host;
+        exchange.server = snapshot.server(&self.local, host, Some(matched));
+        exchange.started_ms = core.now_ms;
         exchange.incoming = Incoming::new(exchange.request.body);
         exchange.id = core.request_id();
         let server = &snapshot.servers[exchange.server];
         self.keepalive_ms = server.keepalive_timeout_ms;
         exchange.keep =
             exchange.request.keepalive && server.keepalive_timeout_ms > 0 && !core.stopping;
-        let most = snapshot.limits.body_size;
-        let too_long = matches!(exchange.request.body, Body::Length(n) if most > 0 && n > most);
         exchange.snapshot = Some(snapshot);
-        if too_long {
-            self.fail(core, &mut exchange, 413);
-        } else {
-            let uri = std::mem::take(&mut exchange.request.uri);
-            self.route(core, &mut exchange, &uri);
-            exchange.request.uri = uri;
-        }
+        self.route(core, &mut exchange);
         self.exchange = Some(exchange);
         Step::Again
     }
@@ -116,7 +206,7 @@ impl Client {
             .position(|byte| matches!(byte, b'\r' | b'\n'));
         request.head = self.buffer[..line.unwrap_or(self.buffer.len()).min(1024)].to_vec();
         request.line_end = request.head.len() as u32;
-        exchange.server = core.snapshot.server(&self.local, b"");
+        exchange.server = core.snapshot.server(&self.local, b"", None);
         exchange.snapshot = Some(core.snapshot.clone());
         // Whatever follows is not to be trusted as a request: never read, lingered away.
         exchange.incoming = Incoming::Length(u64::MAX);
@@ -125,45 +215,24 @@ impl Client {
         self.exchange = Some(exchange);
     }
 
-    fn route(&mut self, core: &mut Core, exchange: &mut Exchange, uri: &[u8]) {
-        let Some(snapshot) = exchange.snapshot.clone() else {
-            return;
-        };
-        let server = &snapshot.servers[exchange.server];
-        let found = server.location(uri);
-        let hidden = |index: &usize| server.locations[*index].internal && exchange.error.is_none();
-        exchange.location = found.filter(|index| !hidden(index));
-        let Some(index) = exchange.location else {
-            return self.fail(core, exchange, 404);
-        };
-        match &server.locations[index].action {
-            Action::Proxy(_) => {
-                exchange.answer = Answer::Forward;
-                self.forward = Some(Box::new(Forward::new(&snapshot, exchange, self, uri)));
-                self.choose_peer(core, exchange);
-            }
-            Action::Files(files) => self.answer_file(core, exchange, files, uri),
-            Action::Return(status, text) => {
-                let mut value = Vec::new();
-                text.write(&exchange.context(self, &snapshot, ""), &mut value);
-                self.answer_return(core, exchange, *status, value, &snapshot);
-            }
-        }
-    }
-
-    fn answer_return(
+    pub fn answer_return(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
         status: u16,
         value: Vec<u8>,
-        snapshot: &Snapshot,
     ) {
+        let Some(snapshot) = exchange.snapshot.clone() else {
+            return;
+        };
         if status == 444 {
             self.broken = true; // nginx's word for closing without an answer
             return;
         }
         if matches!(status, 301 | 302 | 303 | 307 | 308) {
+            if exchange.error.is_none() && self.page_of(exchange, status).is_some() {
+                return self.fail(core, exchange, status);
+            }
             let target = if value.starts_with(b"/") {
                 self.absolute(exchange, &value)
             } else {
@@ -171,12 +240,16 @@ impl Client {
             };
             return self.redirect(core, exchange, status, target);
         }
-        if value.is_empty() && status >= 300 && !response::is_bodiless(status) {
+        let paged = status >= 400 && self.page_of(exchange, status).is_some();
+        if exchange.error.is_some() && value.is_empty() && status >= 400 {
+            return self.answer_error(core, exchange, status);
+        }
+        if (value.is_empty() || paged) && status >= 300 && !response::is_bodiless(status) {
             return self.fail(core, exchange, status);
         }
         let local = Local {
             status,
-            kind: &snapshot.default_type,
+            kind: exchange.type_of(&snapshot, None),
             body: &value,
             headers: Vec::new(),
         };
@@ -184,8 +257,16 @@ impl Client {
     }
 
     /// 'http://host[:port]/path' for a path of our own.
-    fn absolute(&self, exchange: &Exchange, path: &[u8]) -> Vec<u8> {
+    pub fn absolute(&self, exchange: &Exchange, path: &[u8]) -> Vec<u8> {
         let mut out = b"http://".to_vec();
+        let relative = exchange
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| exchange.location_of(snapshot))
+            .is_some_and(|location| !location.absolute_redirect);
+        if relative {
+            return path.to_vec();
+        }
         if exchange.request.host.is_empty() {
             out.extend_from_slice(self.local.ip().to_string().as_bytes());
         } else {
@@ -208,21 +289,31 @@ impl Client {
         self.answer(core, exchange, local);
     }
 
-    fn answer_file(&mut self, core: &mut Core, exchange: &mut Exchange, files: &Files, uri: &[u8]) {
+    /// '/path' for '/path/', kept with its arguments.
+    pub fn redirect_to_slash(&mut self, core: &mut Core, exchange: &mut Exchange) {
+        let request = &exchange.request;
+        let mut path = Vec::with_capacity(request.uri.len() + 1);
+        escape_uri(&request.uri, &mut path);
+        path.push(b'/');
+        if let Some(args) = &request.args {
+            path.push(b'?');
+            path.extend_from_slice(request.at(args));
+        }
+        let target = self.absolute(exchange, &path);
+        self.redirect(core, exchange, 301, target);
+    }
+
+    pub fn answer_file(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        files: &Files,
+        uri: &[u8],
+    ) {
         let internal = exchange.error.is_some();
         match files::find(files, &exchange.request, uri, internal) {
             Found::Status(status) => self.fail(core, exchange, status),
-            Found::Slash => {
-                let mut path = Vec::with_capacity(uri.len() + 1);
-                escape_uri(uri, &mut path);
-                path.push(b'/');
-                if let Some(args) = &exchange.request.args {
-                    path.push(b'?');
-                    path.extend_from_slice(exchange.request.at(args));
-                }
-                let target = self.absolute(exchange, &path);
-                self.redirect(core, exchange, 301, target);
-            }
+            Found::Slash => self.redirect_to_slash(core, exchange),
             Found::File(open) => self.answer_open(core, exchange, open),
         }
     }
@@ -257,10 +348,7 @@ impl Client {
         let Some(snapshot) = exchange.snapshot.clone() else {
             return;
         };
-        let kind = open
-            .extension()
-            .and_then(|ending| snapshot.types.get(&ending));
-        let kind = kind.unwrap_or(&snapshot.default_type);
+        let kind = exchange.type_of(&snapshot, open.extension().as_deref());
         let bodiless = response::is_bodiless(status);
         self.settle(exchange);
         self.local_head(core, exchange, status, &headers, |out| {
@@ -301,26 +389,55 @@ impl Client {
         };
         if let Some((own, answer)) = exchange.error {
             // The error page itself is missing or broken: what went wrong first is the answer.
-            return self.answer_error(core, exchange, if answer == 0 { own } else { answer });
+            let again = exchange
+                .location_of(&snapshot)
+                .is_some_and(|location| location.recursive_error_pages);
+            if !again {
+                let status = if answer == 0 || own == 500 {
+                    own
+                } else {
+                    answer
+                };
+                return self.answer_error(core, exchange, status);
+            }
         }
-        let locations = &snapshot.servers[exchange.server].locations;
-        let page = exchange
-            .location
-            .or_else(|| snapshot.servers[exchange.server].location(b"/"))
-            .and_then(|index| locations[index].error_page(status));
-        let Some(page) = page else {
+        let Some((target, named, answer)) = self.page_of(exchange, status) else {
             return self.answer_error(core, exchange, status);
         };
-        if !page.uri.starts_with(['/', '@']) {
-            let code = page
-                .answer
-                .filter(|code| matches!(code, 301 | 303 | 307 | 308));
-            let target = page.uri.clone().into_bytes();
+        if named.is_none() && !target.starts_with(b"/") {
+            let code = answer.filter(|code| matches!(code, 301 | 303 | 307 | 308));
             return self.redirect(core, exchange, code.unwrap_or(302), target);
         }
-        exchange.error = Some((status, page.answer.unwrap_or(status)));
+        exchange.error = Some((status, answer.unwrap_or(status)));
         self.settle(exchange);
-        self.route(core, exchange, page.uri.as_bytes());
+        match named {
+            Some(name) => {
+                let named = &snapshot.servers[exchange.server].named;
+                let Some(index) = named.get(&name) else {
+                    return self.answer_error(core, exchange, 500);
+                };
+                exchange.named = Some(*index);
+                exchange.internal = true;
+            }
+            None => {
+                exchange.request.become_get();
+                set_uri(exchange, &target);
+            }
+        }
+        self.route(core, exchange);
+    }
+
+    /// The location's page for a status: its URI, the name of its location, the status to answer.
+    pub fn page_of(
+        &self,
+        exchange: &Exchange,
+        status: u16,
+    ) -> Option<(Vec<u8>, Option<String>, Option<u16>)> {
+        let snapshot = exchange.snapshot.as_ref()?;
+        let locations = &snapshot.servers[exchange.server].locations;
+        let page = locations[exchange.location.unwrap_or(0)].error_page(status)?;
+        let uri = page.uri.value(&exchange.context(self, snapshot, ""));
+        Some((uri, page.named.clone(), page.answer))
     }
 
     pub fn answer_error(&mut self, core: &mut Core, exchange: &mut Exchange, status: u16) {
@@ -338,7 +455,7 @@ impl Client {
         self.answer(core, exchange, local);
     }
 
-    fn answer(&mut self, core: &mut Core, exchange: &mut Exchange, local: Local) {
+    pub fn answer(&mut self, core: &mut Core, exchange: &mut Exchange, local: Local) {
         let status = match exchange.error {
             Some((_, answer)) if answer != 0 && local.status < 300 => answer,
             _ => local.status,
@@ -370,6 +487,7 @@ impl Client {
             self.out = core.buffer();
         }
         exchange.status = status;
+        let begin = self.out.len();
         let out = &mut self.out;
         response::start(out, status, response::reason(status).as_bytes(), &core.date);
         framing(out);
@@ -379,7 +497,12 @@ impl Client {
         for (name, value) in headers {
             response::header(out, name.as_bytes(), value);
         }
-        response::end(out, exchange.request.minor, exchange.keep);
+        if let (401, Some(challenge)) = (status, &exchange.challenge) {
+            response::header(out, b"WWW-Authenticate", challenge);
+        }
+        self.add_headers(exchange, begin);
+        response::end(&mut self.out, exchange.request.minor, exchange.keep);
+        exchange.head_bytes = (self.out.len() - begin) as u64;
     }
 
     /// Before an answer of our own: take what of the body is here already. If more is to come, the
@@ -405,14 +528,37 @@ impl Client {
         let Some(snapshot) = exchange.snapshot.take() else {
             return;
         };
-        if let Some(log) = &snapshot.servers[exchange.server].log {
-            let line = Line {
-                client: &self.address,
-                request: Some(&exchange.request),
-                status: exchange.status,
-                body_bytes: exchange.body_bytes,
-            };
-            core.logs.write(log, &line, core.wall_s);
+        exchange.places.clear();
+        let own = exchange.location_of(&snapshot);
+        let logs = own.and_then(|location| location.logs.as_ref());
+        for log in logs.unwrap_or(&snapshot.servers[exchange.server].logs) {
+            if log.format.is_none() && log.condition.is_none() {
+                let line = Line {
+                    client: exchange.address.as_ref().unwrap_or(&self.address),
+                    request: Some(&exchange.request),
+                    status: exchange.status,
+                    body_bytes: exchange.body_bytes,
+                };
+                core.logs.write(&log.file, &line, core.wall_s);
+                continue;
+            }
+            let context = exchange.context(self, &snapshot, "");
+            let condition = log.condition.as_ref().map(|test| test.value(&context));
+            if condition.is_some_and(|value| value.is_empty() || value == b"0") {
+                continue;
+            }
+            match &log.format {
+                Some(format) => core.logs.write_formatted(&log.file, format, &context),
+                None => {
+                    let line = Line {
+                        client: &self.address,
+                        request: Some(&exchange.request),
+                        status: exchange.status,
+                        body_bytes: exchange.body_bytes,
+                    };
+                    core.logs.write(&log.file, &line, core.wall_s);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::sys;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
@@ -36,19 +37,31 @@ pub fn find(files: &Files, request: &Request, uri: &[u8], internal: bool) -> Fou
     if !uri.ends_with(b"/") {
         return open(root, path).unwrap_or_else(|error| Found::Status(status_of(&error)));
     }
-    for index in &files.index {
-        let path = [path, index.trim_start_matches('/').as_bytes()].concat();
-        match open(root, &path) {
-            Ok(Found::File(file)) => return Found::File(file),
-            Ok(_) => {}
-            Err(error) if status_of(&error) == 404 => {}
-            Err(error) => return Found::Status(status_of(&error)),
-        }
-    }
     match sys::open_beneath(root, path) {
         Ok(_) => Found::Status(403), // it is there, and its content is not shown
         Err(error) => Found::Status(status_of(&error)),
     }
+}
+
+/// Whether there is a file (or a directory) below the location's own.
+pub fn is_there(files: &Files, path: &[u8], directory: bool) -> bool {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let Some(Ok(fd)) = files
+        .root
+        .as_ref()
+        .map(|root| sys::open_beneath(root, path))
+    else {
+        return false;
+    };
+    File::from(fd)
+        .metadata()
+        .is_ok_and(|about| about.is_dir() == directory)
+}
+
+/// The same for a path of the whole file system, from a location that has no directory open.
+pub fn exists(path: &[u8], directory: bool) -> bool {
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    std::fs::metadata(path).is_ok_and(|about| about.is_dir() == directory)
 }
 
 fn open(root: &OwnedFd, path: &[u8]) -> io::Result<Found> {

@@ -4,17 +4,17 @@
 //! never once a byte of an answer reached the client, and never POST, LOCK or PATCH once a byte of
 //! it was sent.
 
-use crate::balance::{Change, Group};
+use crate::balance::{Change, Group, Lease};
 use crate::chunked;
 use crate::conn::{Client, Incoming, Phase, Read, Step, Waiting, ROUNDS};
 use crate::core::Core;
 use crate::exchange::Exchange;
-use crate::outgoing::{write_headers, write_target};
+use crate::outgoing::{self, write_headers, write_target};
 use crate::pipe::Pipe;
 use crate::pool::Connection;
 use crate::reply::Reply;
 use crate::request::{Body, Method, Refusal};
-use crate::snapshot::{Action, Snapshot};
+use crate::snapshot::{Location, Proxy, Snapshot, Upstream};
 use crate::sys;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -23,7 +23,14 @@ const REPLAY: usize = 64 << 10;
 
 pub struct Forward {
     pub group: Arc<Group>,
-    tried: Vec<usize>,
+    /// What a hash chooses the peer by.
+    key: Vec<u8>,
+    lease: Option<Lease>,
+    /// The client's body does not go to the peer.
+    discards: bool,
+    /// No other peer is tried after this.
+    pub until_ms: u64,
+    pub tried: Vec<usize>,
     pub peer: usize,
     pub connection: Option<Connection>,
     out: Vec<u8>,
@@ -51,27 +58,61 @@ pub enum Fault {
     Error(String),
     Timeout(&'static str),
     Invalid(&'static str),
+    /// A status upon which the next peer is asked.
+    Status(u16),
+    /// A status that an error page here answers for.
+    Intercepted(u16),
 }
 
 impl Forward {
-    pub fn new(snapshot: &Snapshot, exchange: &Exchange, client: &Client, uri: &[u8]) -> Forward {
-        let index = exchange.location.unwrap_or(0);
-        let location = &snapshot.servers[exchange.server].locations[index];
-        let Action::Proxy(proxy) = &location.action else {
-            unreachable!("only a proxy location is forwarded")
-        };
-        let group = snapshot.groups[proxy.group].clone();
-        let base = proxy.uri.as_deref().unwrap_or(b"/");
-        let own = proxy
-            .uri
-            .as_ref()
-            .map_or(b"/".as_slice(), |_| &location.path);
-        let redirect = [b"http://", group.name.as_bytes(), base].concat();
+    /// None: the name of the upstream leads nowhere.
+    pub fn new(
+        core: &mut Core,
+        snapshot: &Arc<Snapshot>,
+        exchange: &Exchange,
+        client: &Client,
+        proxy: &Proxy,
+        location: &Location,
+    ) -> Option<Forward> {
+        let (group, uri) = outgoing::destination(core, snapshot, exchange, client, proxy)?;
+        let mut redirect = (Vec::new(), Vec::new());
+        if matches!(proxy.upstream, Upstream::Group(_)) && !location.by_regex {
+            let base = uri.as_deref().unwrap_or(b"/");
+            let own = uri.as_ref().map_or(b"/".as_slice(), |_| &location.path);
+            let host = group.name.as_bytes();
+            redirect = ([b"http://", host, base].concat(), own.to_vec());
+        }
+        let context = exchange.context(client, snapshot, &group.name);
+        let key = group.method.key(&context);
+        let body = proxy.options.body.as_ref().map(|body| body.value(&context));
         let mut out = Vec::with_capacity(1024);
-        write_target(proxy, &location.path, exchange, uri, &mut out);
-        write_headers(proxy, &group.name, snapshot, exchange, client, &mut out);
-        Forward {
+        write_target(
+            proxy,
+            location,
+            uri.as_deref(),
+            exchange,
+            &context,
+            &mut out,
+        );
+        write_headers(
+            proxy,
+            &group.name,
+            exchange,
+            &context,
+            body.as_deref(),
+            &mut out,
+        );
+        let discards = body.is_some() || !proxy.options.pass_body;
+        out.extend_from_slice(&body.unwrap_or_default());
+        Some(Forward {
             group,
+            key,
+            lease: None,
+            discards,
+            until_ms: match proxy.options.next.timeout_ms {
+                0 => u64::MAX,
+                ms => core.now_ms + ms,
+            },
             tried: Vec::new(),
             peer: 0,
             connection: None,
@@ -87,13 +128,13 @@ impl Forward {
             chunk: false,
             reusable: false,
             pipe: None,
-            redirect: (redirect, own.to_vec()),
+            redirect,
             timeouts: [
                 proxy.connect_timeout_ms,
                 proxy.send_timeout_ms,
                 proxy.read_timeout_ms,
             ],
-        }
+        })
     }
 
     /// Nothing of it is ever sent again, and an idle tunnel holds no memory.
@@ -181,8 +222,23 @@ impl Client {
         mut forward: Box<Forward>,
         status: u16,
     ) {
-        while let Some(peer) = forward.group.pick(&forward.tried, core.now_ms) {
+        let tries = exchange.options().map_or(0, |options| options.next.tries);
+        loop {
+            let spent = tries > 0 && forward.tried.len() >= tries;
+            let late = !forward.tried.is_empty() && core.now_ms >= forward.until_ms;
+            if spent || late {
+                break;
+            }
+            let group = forward.group.clone();
+            let Some(peer) = group.pick(&forward.tried, core.now_ms, &forward.key) else {
+                if forward.tried.is_empty() {
+                    exchange.note_try(&forward.group.name, core.now_ms, 502);
+                }
+                break;
+            };
             forward.peer = peer;
+            exchange.note_try(&group.peers[peer].name, core.now_ms, 0);
+            forward.lease = Some(Lease(group, peer));
             match self.connect(core, exchange, &mut forward, true) {
                 Ok(()) => {
                     self.forward = Some(forward);
@@ -311,6 +367,7 @@ impl Client {
 
     /// Part with the peer's connection: into the pool if it may serve again.
     pub fn let_go(&mut self, core: &mut Core, forward: &mut Forward, reusable: bool) {
+        forward.lease = None;
         let Some(connection) = forward.connection.take() else {
             return;
         };
@@ -423,7 +480,8 @@ impl Client {
         let silent = forward.input.is_empty() && !forward.answered;
         // An idle connection that died under our hands says nothing about the peer.
         let stale = reused && silent && matches!(fault, Fault::Error(_));
-        if !stale {
+        let counts = !matches!(fault, Fault::Intercepted(_) | Fault::Status(403 | 404));
+        if !stale && counts {
             note_failure(core, &forward, &fault.to_string());
         }
         self.let_go(core, &mut forward, false);
@@ -432,14 +490,21 @@ impl Client {
         }
         self.out.clear(); // a 100 Continue at most, or nothing
         self.out_at = 0;
-        let status = if matches!(fault, Fault::Timeout(_)) {
-            504
-        } else {
-            502
+        let status = match fault {
+            Fault::Timeout(_) => 504,
+            Fault::Status(status) | Fault::Intercepted(status) => status,
+            _ => 502,
         };
-        let again = !matches!(fault, Fault::Invalid(_))
-            && forward.replayable
-            && (!forward.sent || exchange.request.method != Method::Once);
+        exchange.end_try(core.now_ms, status);
+        if let Fault::Intercepted(status) = fault {
+            self.fail(core, exchange, status);
+            return Step::Again;
+        }
+        let once = exchange.request.method == Method::Once;
+        let (wanted, repeats) = exchange.options().map_or((true, false), |options| {
+            (options.next.wants(&fault), options.next.non_idempotent)
+        });
+        let again = (wanted || stale) && forward.replayable && (!forward.sent || !once || repeats);
         if !again {
             self.fail(core, exchange, status);
             return Step::Again;
@@ -461,6 +526,7 @@ impl std::fmt::Display for Fault {
             Fault::Error(why) => write!(out, "{why}"),
             Fault::Timeout(phase) => write!(out, "timed out {phase}"),
             Fault::Invalid(why) => write!(out, "invalid answer: {why}"),
+            Fault::Status(status) | Fault::Intercepted(status) => write!(out, "answered {status}"),
         }
     }
 }
@@ -481,21 +547,23 @@ fn forward_body(
     let before = forward.out.len();
     let chunked = exchange.request.body == Body::Chunked;
     let out = &mut forward.out;
+    let discards = forward.discards;
     let used = exchange.incoming.feed(input, |payload| {
-        if chunked {
+        if discards {
+        } else if chunked {
             chunked::encode(out, payload);
         } else {
             out.extend_from_slice(payload);
         }
     })?;
-    if chunked && matches!(exchange.incoming, Incoming::Done) {
+    if chunked && !discards && matches!(exchange.incoming, Incoming::Done) {
         out.extend_from_slice(chunked::END);
     }
     exchange.received += (forward.out.len() - before) as u64;
-    let most = exchange
-        .snapshot
-        .as_ref()
-        .map_or(0, |snapshot| snapshot.limits.body_size);
+    let most = exchange.snapshot.as_ref().map_or(0, |snapshot| {
+        let own = exchange.location_of(snapshot).and_then(|it| it.body_size);
+        own.unwrap_or(snapshot.limits.body_size)
+    });
     if most > 0 && chunked && exchange.received > most {
         return Err(Refusal(413, "body too long"));
     }

@@ -3,6 +3,7 @@
 //! One thread per worker, each with its own epoll loop and connections; what they share is the
 //! snapshot (swapped whole), the peers' state, and the counters.
 
+mod access;
 mod balance;
 mod chunked;
 mod config;
@@ -10,14 +11,21 @@ mod conn;
 mod core;
 mod exchange;
 mod files;
+mod filters;
 mod forward;
+mod headers;
+mod limits;
+mod locations;
 mod log;
+mod maps;
 mod outgoing;
 mod pipe;
 mod pool;
 mod reply;
 mod request;
 mod response;
+mod rewrite;
+mod route;
 mod snapshot;
 mod status;
 mod sys;

@@ -3,6 +3,7 @@
 
 use crate::request::Request;
 use crate::sys;
+use crate::vars::{Context, Escape, Template};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -12,6 +13,24 @@ const MOST_BUFFERED: usize = 64 << 10;
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
+
+/// Where a request is logged, how, and whether.
+pub struct Target {
+    pub file: Arc<LogFile>,
+    /// None: the combined format.
+    pub format: Option<(Template, Escape)>,
+    pub condition: Option<Template>,
+}
+
+impl Target {
+    pub fn combined(file: Arc<LogFile>) -> Target {
+        Target {
+            file,
+            format: None,
+            condition: None,
+        }
+    }
+}
 
 pub struct LogFile(File);
 
@@ -56,6 +75,21 @@ impl Logs {
         let full = buffer.len() > MOST_BUFFERED;
         self.time = time;
         if full {
+            self.flush();
+        }
+    }
+
+    /// A line in a format of the configuration's own.
+    pub fn write_formatted(
+        &mut self,
+        file: &Arc<LogFile>,
+        format: &(Template, Escape),
+        context: &Context,
+    ) {
+        let buffer = self.buffer(file);
+        format.0.write_escaped(context, format.1, buffer);
+        buffer.push(b'\n');
+        if buffer.len() > MOST_BUFFERED {
             self.flush();
         }
     }

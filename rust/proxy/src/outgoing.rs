@@ -1,75 +1,135 @@
 //! The request as a peer gets it: target, headers, framing.
 
+use crate::balance::Group;
 use crate::conn::Client;
+use crate::core::Core;
 use crate::exchange::{escape_uri, Exchange};
 use crate::request::{Body, Method, Request};
 use crate::response;
-use crate::snapshot::{Proxy, Snapshot};
+use crate::snapshot::{Location, Proxy, Snapshot, Upstream};
+use crate::vars::Context;
 use std::io::Write;
+use std::sync::Arc;
+
+/// The group that forwards, and the URI to replace the location's part with.
+pub fn destination(
+    core: &mut Core,
+    snapshot: &Arc<Snapshot>,
+    exchange: &Exchange,
+    client: &Client,
+    proxy: &Proxy,
+) -> Option<(Arc<Group>, Option<Vec<u8>>)> {
+    let context = exchange.context(client, snapshot, "");
+    match &proxy.upstream {
+        Upstream::Group(index) => {
+            let uri = proxy.uri.as_ref().map(|uri| uri.value(&context));
+            Some((snapshot.groups[*index].clone(), uri))
+        }
+        Upstream::Named(name) => {
+            let text = name.value(&context);
+            let rest = text.strip_prefix(b"http://").unwrap_or(&text);
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+            let (host, uri) = rest.split_at(end.unwrap_or(rest.len()));
+            let host = std::str::from_utf8(host).ok()?;
+            let known = snapshot.groups.iter().find(|group| group.name == host);
+            let group = match known {
+                Some(group) => group.clone(),
+                None => core.group_of(host)?,
+            };
+            let mut target = uri.to_vec();
+            if target.starts_with(b"?") {
+                target.insert(0, b'/');
+            }
+            Some((group, (!target.is_empty()).then_some(target)))
+        }
+    }
+}
 
 pub fn write_target(
     proxy: &Proxy,
-    path: &[u8],
+    location: &Location,
+    base: Option<&[u8]>,
     exchange: &Exchange,
-    uri: &[u8],
+    context: &Context,
     out: &mut Vec<u8>,
 ) {
     let request = &exchange.request;
-    let method = match exchange.error {
-        Some(_) if request.method != Method::Head => b"GET",
-        _ => request.at(&request.method_name),
-    };
-    out.extend_from_slice(method);
+    match &proxy.options.method {
+        Some(method) => method.write(context, out),
+        None => out.extend_from_slice(request.at(&request.method_name)),
+    }
     out.push(b' ');
-    if proxy.uri.is_none() && exchange.error.is_none() {
-        out.extend_from_slice(request.at(&request.target));
-    } else {
-        let (base, rest) = match &proxy.uri {
-            Some(base) => (base.as_slice(), uri.strip_prefix(path).unwrap_or(uri)),
-            None => (b"".as_slice(), uri),
-        };
-        out.extend_from_slice(base);
-        escape_uri(rest, out);
-        if let Some(args) = &request.args {
-            out.push(b'?');
-            out.extend_from_slice(request.at(args));
+    let whole = matches!(proxy.upstream, Upstream::Named(_));
+    match base {
+        Some(base) if whole => out.extend_from_slice(base),
+        None if !exchange.rewritten => out.extend_from_slice(request.at(&request.target)),
+        _ => {
+            let rest = match base {
+                Some(_) => request
+                    .uri
+                    .strip_prefix(&location.path[..])
+                    .unwrap_or(&request.uri),
+                None => &request.uri,
+            };
+            out.extend_from_slice(base.unwrap_or_default());
+            escape_uri(rest, out);
+            if let Some(args) = &request.args {
+                out.push(b'?');
+                out.extend_from_slice(request.at(args));
+            }
         }
     }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let version: &[u8] = if proxy.options.http_1_0 {
+        b" HTTP/1.0\r\n"
+    } else {
+        b" HTTP/1.1\r\n"
+    };
+    out.extend_from_slice(version);
 }
 
 pub fn write_headers(
     proxy: &Proxy,
     proxy_host: &str,
-    snapshot: &Snapshot,
     exchange: &Exchange,
-    client: &Client,
+    context: &Context,
+    body: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) {
     let request = &exchange.request;
     if !proxy.sets_host {
         response::header(out, b"Host", proxy_host.as_bytes());
     }
-    let context = exchange.context(client, snapshot, proxy_host);
+    if proxy.options.http_1_0 {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
     for (name, value) in &proxy.set_headers {
         let line = out.len();
         out.extend_from_slice(name);
         out.extend_from_slice(b": ");
         let start = out.len();
-        value.write(&context, out);
+        value.write(context, out);
         if out.len() == start || is_framing(name) {
             out.truncate(line); // an empty value removes the header
         } else {
             out.extend_from_slice(b"\r\n");
         }
     }
-    for header in &request.headers {
+    for header in request
+        .headers
+        .iter()
+        .filter(|_| proxy.options.pass_headers)
+    {
         let name = request.at(&header.name);
         if passes(proxy, request, name) {
             response::header(out, name, request.at(&header.value));
         }
     }
+    if let Some(body) = body {
+        let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
+        return;
+    }
     match request.body {
+        _ if !proxy.options.pass_body => {}
         _ if exchange.error.is_some() => {}
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Body::Length(length) => {

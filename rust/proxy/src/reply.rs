@@ -146,25 +146,54 @@ impl Client {
             self.out = core.buffer();
         }
         let to_head = exchange.request.method == Method::Head;
+        let mut out = std::mem::take(&mut self.out);
+        let begin = out.len();
+        let snapshot = exchange.snapshot.clone();
+        let options = exchange.options().filter(|options| !options.plain);
+        let absolute = |path: &[u8]| self.absolute(exchange, path);
         let passing = Passing {
+            absolute: &absolute,
             date: &core.date,
             upgrade: exchange.request.asks_to_switch(),
             redirect: (&forward.redirect.0, &forward.redirect.1),
+            rules: options.and_then(|options| {
+                let snapshot = snapshot.as_deref()?;
+                Some((
+                    options,
+                    exchange.context(self, snapshot, &forward.group.name),
+                ))
+            }),
         };
-        let head = loop {
-            let read = response::pass_head(data, to_head, &passing, &mut self.out);
-            match read.map_err(|bad| Fault::Invalid(bad.0))? {
-                Some(head) if head.status < 200 && head.status != response::SWITCHING => {
+        let read = loop {
+            let read = response::pass_head(data, to_head, &passing, &mut out);
+            match read {
+                Err(bad) => break Err(Fault::Invalid(bad.0)),
+                Ok(Some(head)) if head.status < 200 && head.status != response::SWITCHING => {
                     data = &data[head.length..];
                 }
-                Some(head) => break head,
-                None if data.len() > MOST_HEAD => return Err(Fault::Invalid("head too long")),
-                None => {
-                    forward.input = data.to_vec();
-                    return Ok(());
-                }
+                Ok(Some(head)) => break Ok(Some(head)),
+                Ok(None) if data.len() > MOST_HEAD => break Err(Fault::Invalid("head too long")),
+                Ok(None) => break Ok(None),
             }
         };
+        self.out = out;
+        let Some(head) = read? else {
+            forward.input = data.to_vec();
+            return Ok(());
+        };
+        if let Some(fault) = self.judge(exchange, forward, head.status, core.now_ms) {
+            self.out.truncate(begin);
+            return Err(fault);
+        }
+        let wants_reply = snapshot.is_some_and(|snapshot| snapshot.wants_reply);
+        if wants_reply {
+            exchange.reply = data[..head.length].to_vec();
+        }
+        if let Some(last) = exchange.tries.last_mut() {
+            last.status = head.status;
+            last.header_ms = Some(core.now_ms);
+            last.connected_ms.get_or_insert(core.now_ms);
+        }
         exchange.status = head.status;
         if let Some((_, answer)) = exchange.error.filter(|error| error.1 != 0) {
             exchange.status = answer;
@@ -176,7 +205,7 @@ impl Client {
             self.switch(exchange, forward);
             return self.pass_body(exchange, forward, &data[head.length..]);
         }
-        self.frame(exchange, forward, head.framing, to_head, head.status);
+        self.frame(exchange, forward, head.framing, to_head, head.status, begin);
         if let Change::Up = forward.group.succeeded(forward.peer) {
             let peer = &forward.group.peers[forward.peer].name;
             core.shared.event(
@@ -187,6 +216,37 @@ impl Client {
             );
         }
         self.pass_body(exchange, forward, &data[head.length..])
+    }
+
+    /// Whether a whole answer is one that another peer, or a page of ours, is to replace.
+    fn judge(
+        &self,
+        exchange: &Exchange,
+        forward: &Forward,
+        status: u16,
+        now_ms: u64,
+    ) -> Option<Fault> {
+        if status < 300 {
+            return None;
+        }
+        let options = exchange.options()?;
+        let next = &options.next;
+        if next.statuses.contains(&status) {
+            let made = forward.tried.len() + 1;
+            let most = if next.tries > 0 {
+                next.tries
+            } else {
+                usize::MAX
+            };
+            let others = made < forward.group.peers.len().min(most);
+            let once = exchange.request.method == Method::Once && !next.non_idempotent;
+            if others && !once && now_ms < forward.until_ms {
+                return Some(Fault::Status(status));
+            }
+        }
+        let paged = options.intercept_errors && exchange.error.is_none();
+        let page = paged.then(|| self.page_of(exchange, status)).flatten();
+        page.map(|_| Fault::Intercepted(status))
     }
 
     /// Both sides speak another protocol from here on: bytes are passed both ways as they are.
@@ -206,6 +266,7 @@ impl Client {
         framing: Framing,
         to_head: bool,
         status: u16,
+        begin: usize,
     ) {
         let minor = exchange.request.minor;
         let streamed = |reply| (reply, minor == 1, minor == 1);
@@ -225,7 +286,9 @@ impl Client {
             response::header(&mut self.out, b"Transfer-Encoding", b"chunked");
         }
         exchange.keep &= keep;
+        self.add_headers(exchange, begin);
         response::end(&mut self.out, minor, exchange.keep);
+        exchange.head_bytes = (self.out.len() - begin) as u64;
         forward.reply = reply;
         forward.chunk = chunk;
     }

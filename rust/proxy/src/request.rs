@@ -49,7 +49,10 @@ pub struct Request {
     /// The target as it came, from the path on ('/a%20b?c'), and its parts.
     pub target: Span,
     pub args: Option<Span>,
+    pub line_start: u32,
     pub line_end: u32,
+    /// Of the head as it came.
+    pub length: usize,
     pub minor: u8,
     pub headers: Vec<Header>,
     /// The path decoded, without '.', '..' and doubled slashes.
@@ -77,8 +80,25 @@ impl Request {
             .map(|header| self.at(&header.value))
     }
 
+    /// Other arguments than those that came; the text goes behind the head's.
+    pub fn set_args(&mut self, args: &[u8]) {
+        let start = self.head.len() as u32;
+        self.head.extend_from_slice(args);
+        self.args = (!args.is_empty()).then_some(start..start + args.len() as u32);
+    }
+
+    /// For an internal redirect, which asks by GET whatever the client asked by.
+    pub fn become_get(&mut self) {
+        if self.method != Method::Head {
+            let start = self.head.len() as u32;
+            self.head.extend_from_slice(b"GET");
+            self.method = Method::Get;
+            self.method_name = start..start + 3;
+        }
+    }
+
     pub fn request_line(&self) -> &[u8] {
-        &self.head[self.method_name.start as usize..self.line_end as usize]
+        &self.head[self.line_start as usize..self.line_end as usize]
     }
 
     /// Whether Connection names this header as one that ends at this hop.
@@ -113,10 +133,12 @@ impl Request {
         };
         self.head.clear();
         self.head.extend_from_slice(&input[..length]);
+        self.length = length;
         let (method, path) = (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""));
         self.minor = parsed.version.unwrap_or(1);
         self.method = method_kind(method)?;
         self.method_name = span(method.as_bytes());
+        self.line_start = self.method_name.start;
         self.target = span(path.as_bytes());
         self.line_end = self.target.end + 9; // ' HTTP/1.x'
         self.headers.clear();

@@ -1,6 +1,8 @@
 //! Heads of responses: our own, and those of a peer read strictly and passed on.
 
+use crate::filters::{Line, Options};
 use crate::request::{has_token, number, MOST_HEADERS};
+use crate::vars::Context;
 use std::io::Write;
 use std::mem::MaybeUninit;
 
@@ -119,6 +121,10 @@ pub struct Passing<'a> {
     pub upgrade: bool,
     /// The Location prefix that means ourselves, and what replaces it (proxy_redirect default).
     pub redirect: (&'a [u8], &'a [u8]),
+    /// Makes a path of ours a whole URL.
+    pub absolute: &'a dyn Fn(&[u8]) -> Vec<u8>,
+    /// The location's own rules.
+    pub rules: Option<(&'a Options, Context<'a>)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -169,14 +175,39 @@ pub fn pass_head(
     let names_any = lines.any(|line| line.name.eq_ignore_ascii_case("connection"));
     for line in parsed.headers.iter() {
         let name = line.name.as_bytes();
+        let value = line.value.trim_ascii();
+        if let Some((options, context)) = &passing.rules {
+            match options.line(name, value, context) {
+                Line::Drop => continue,
+                Line::Keep if !names_any || !named(name) => {
+                    header(out, name, value);
+                    continue;
+                }
+                Line::As(value) => {
+                    header(out, name, &value);
+                    continue;
+                }
+                Line::Redirect(value) => {
+                    let ours = value.starts_with(b"/");
+                    let value = if ours {
+                        (passing.absolute)(&value)
+                    } else {
+                        value
+                    };
+                    header(out, name, &value);
+                    continue;
+                }
+                Line::Keep | Line::Usual => {}
+            }
+        }
         let switches = status == SWITCHING && name.eq_ignore_ascii_case(b"upgrade");
         if !switches && (ends_here(name) || names_any && named(name)) {
             continue;
         }
-        let value = line.value.trim_ascii();
         if name.eq_ignore_ascii_case(b"location") && !passing.redirect.0.is_empty() {
             if let Some(rest) = value.strip_prefix(passing.redirect.0) {
-                header(out, name, &[passing.redirect.1, rest].concat());
+                let path = [passing.redirect.1, rest].concat();
+                header(out, name, &(passing.absolute)(&path));
                 continue;
             }
         }
@@ -260,6 +291,8 @@ mod tests {
             date: "D",
             upgrade: false,
             redirect: (b"http://up/", b"/x/"),
+            absolute: &|path| path.to_vec(),
+            rules: None,
         };
         let head = pass_head(input.as_bytes(), to_head, &passing, &mut out)?;
         Ok((head.unwrap(), String::from_utf8(out).unwrap()))

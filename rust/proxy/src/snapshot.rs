@@ -1,10 +1,17 @@
 //! The configuration compiled for serving: immutable, shared by all workers, swapped whole.
 
+use crate::access::Network;
 use crate::balance::{Group, Peer};
 use crate::config::{self, Config, Limits};
-use crate::log::LogFile;
+use crate::filters;
+use crate::limits::{CountLimit, RateLimit, Zones};
+use crate::locations::{Compiler, Found, Matched, Tree};
+use crate::log::{self, LogFile};
+use crate::maps::{self, Map};
+use crate::rewrite::{self, Code};
 use crate::sys;
-use crate::vars::Template;
+use crate::vars::{Scope, Template};
+use pcre2::bytes::Regex;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -18,6 +25,11 @@ pub struct Snapshot {
     pub groups: Vec<Arc<Group>>,
     pub types: HashMap<Vec<u8>, String>,
     pub default_type: String,
+    pub maps: Vec<Map>,
+    pub zones: Zones,
+    /// Some template looks at the head of the answer, or at that of the peer's.
+    pub wants_sent: bool,
+    pub wants_reply: bool,
     addresses: HashMap<SocketAddr, Names>,
     logs: HashMap<String, Arc<LogFile>>,
 }
@@ -30,44 +42,92 @@ struct Names {
     exact: HashMap<Vec<u8>, usize>,
     leading: HashMap<Vec<u8>, usize>, // '*.example.org' as '.example.org'
     trailing: HashMap<Vec<u8>, usize>, // 'www.example.*' as 'www.example.'
+    regexes: Vec<(Regex, Vec<Option<usize>>, usize)>,
 }
 
 pub struct Server {
     pub name: String,
+    pub rewrite: Vec<Code>,
+    /// The first is the one for paths that belong to none.
     pub locations: Vec<Location>,
+    pub named: HashMap<String, usize>,
+    tree: Tree,
     pub keepalive_timeout_ms: u64,
-    pub log: Option<Arc<LogFile>>,
+    pub logs: Vec<log::Target>,
 }
 
 pub struct Location {
-    exact: bool,
+    pub exact: bool,
+    pub by_regex: bool,
+    pub settles: bool,
     pub path: Vec<u8>,
     pub internal: bool,
     pub action: Action,
-    pub error_pages: Vec<config::ErrorPage>,
+    pub error_pages: Vec<ErrorPage>,
+    pub recursive_error_pages: bool,
+    pub inner: Option<Box<Tree>>,
+    pub rewrite: Vec<Code>,
+    pub root: Option<Template>,
+    pub alias: bool,
+    /// (name, value, also for errors)
+    pub headers: Vec<(Vec<u8>, Template, bool)>,
+    pub expires: Option<(Template, bool)>,
+    pub logs: Option<Vec<log::Target>>,
+    pub body_size: Option<u64>,
+    pub default_type: Option<String>,
+    pub types: Option<HashMap<Vec<u8>, String>>,
+    pub access: Vec<(bool, Network)>,
+    pub basic: Option<(Template, Template)>,
+    pub satisfy_any: bool,
+    pub rates: Vec<RateLimit>,
+    pub counts: Vec<CountLimit>,
+    pub try_files: Vec<Template>,
+    /// (whom to believe, the header's name, through all that are believed)
+    pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
+    pub absolute_redirect: bool,
+}
+
+pub struct ErrorPage {
+    pub statuses: Vec<u16>,
+    pub uri: Template,
+    pub named: Option<String>,
+    pub answer: Option<u16>,
 }
 
 pub enum Action {
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
     Files(Files),
     Return(u16, Template),
+    Status,
+}
+
+pub enum Upstream {
+    Group(usize),
+    /// A name with variables: a group's, or 'ADDRESS[:PORT][/URI]'.
+    Named(Template),
 }
 
 pub struct Proxy {
-    pub group: usize,
-    pub uri: Option<Vec<u8>>,
+    pub upstream: Upstream,
+    pub uri: Option<Template>,
     pub set_headers: Vec<(Vec<u8>, Template)>,
     pub sets_host: bool,
     pub connect_timeout_ms: u64,
     pub send_timeout_ms: u64,
     pub read_timeout_ms: u64,
+    pub options: filters::Options,
 }
 
 pub struct Files {
     /// None: there is no such directory (every request is 404, as in nginx).
     pub root: Option<OwnedFd>,
-    path: String,
-    pub index: Vec<String>,
+    /// Below it, before the path: `alias`, or what has variables.
+    pub rest: Option<Template>,
+    /// The path (behind the location's own, with alias) comes behind it.
+    pub appends: bool,
+    pub index: Vec<Template>,
+    /// The directory's name, for a reload that may not open it again.
+    pub path: String,
 }
 
 impl Snapshot {
@@ -75,16 +135,39 @@ impl Snapshot {
     pub fn compile(text: &str, before: Option<&Snapshot>) -> Result<Snapshot, String> {
         let config: Config =
             serde_json::from_str(text).map_err(|error| format!("snapshot: {error}"))?;
+        let mut scope = Scope::default();
+        for (index, name) in config.variables.into_iter().enumerate() {
+            scope.slots.insert(name, index);
+        }
+        for (index, map) in config.maps.iter().enumerate() {
+            scope.maps.insert(map.variable.clone(), index);
+        }
+        let mut maps = Vec::new();
+        for map in config.maps {
+            let name = map.variable.clone();
+            maps.push(maps::compile(map, &scope).map_err(|error| format!("${name}: {error}"))?);
+        }
+        let zones = before.map(|before| &before.zones);
+        let zones = Zones::compile(config.rate_zones, config.count_zones, &scope, zones)?;
         let mut groups = Vec::new();
         for (index, upstream) in config.upstreams.into_iter().enumerate() {
-            groups.push(Arc::new(group(index, upstream, before)?));
+            groups.push(Arc::new(group(index, upstream, before, &scope)?));
         }
         let mut logs = HashMap::new();
         let mut servers = Vec::new();
         let mut addresses = HashMap::new();
         for server in config.servers {
-            register(&mut addresses, &server, servers.len())?;
-            servers.push(compile_server(server, &groups, &mut logs, before)?);
+            register(&mut addresses, &server, servers.len(), &scope)?;
+            let mut compiler = Compiler {
+                scope: &scope,
+                groups: &groups,
+                logs: &mut logs,
+                zones: &zones,
+                locations: Vec::new(),
+                named: HashMap::new(),
+                before,
+            };
+            servers.push(compile_server(server, &mut compiler)?);
         }
         if servers.is_empty() {
             return Err("snapshot: no server".into());
@@ -98,6 +181,10 @@ impl Snapshot {
                 .map(|(ending, kind)| (ending.to_ascii_lowercase().into(), kind))
                 .collect(),
             default_type: config.default_type,
+            maps,
+            zones,
+            wants_sent: scope.wants_sent.get(),
+            wants_reply: scope.wants_reply.get(),
             addresses,
             logs,
         })
@@ -111,19 +198,19 @@ impl Snapshot {
     }
 
     /// The server for a connection to `local` that asks for `host`.
-    pub fn server(&self, local: &SocketAddr, host: &[u8]) -> usize {
+    pub fn server(&self, local: &SocketAddr, host: &[u8], matched: Option<Matched>) -> usize {
         let any = |ip: IpAddr| self.addresses.get(&SocketAddr::new(ip, local.port()));
         let names = self
             .addresses
             .get(local)
             .or_else(|| any(IpAddr::from([0u8; 4])))
             .or_else(|| any(IpAddr::from([0u16; 8])));
-        names.map_or(0, |names| names.find(host))
+        names.map_or(0, |names| names.find(host, matched))
     }
 }
 
 impl Names {
-    fn find(&self, host: &[u8]) -> usize {
+    fn find(&self, host: &[u8], matched: Option<Matched>) -> usize {
         if let Some(server) = self.exact.get(host) {
             return *server;
         }
@@ -138,10 +225,26 @@ impl Names {
                 return *server;
             }
         }
+        if let (Some(matched), false) = (matched, host.is_empty()) {
+            for (regex, names, server) in &self.regexes {
+                let mut spans = regex.capture_locations();
+                if matches!(regex.captures_read(&mut spans, host), Ok(Some(_))) {
+                    matched.captures.set(host, &spans);
+                    rewrite::keep_named(matched.slots, names, matched.captures);
+                    return *server;
+                }
+            }
+        }
         self.default
     }
 
-    fn add(&mut self, name: &str, server: usize) {
+    fn add(&mut self, name: &str, server: usize, scope: &Scope) -> Result<(), String> {
+        if let Some(pattern) = name.strip_prefix('~') {
+            let regex = rewrite::regex(pattern, true)?;
+            let names = rewrite::names(&regex, scope);
+            self.regexes.push((regex, names, server));
+            return Ok(());
+        }
         let name = name.to_ascii_lowercase();
         let (table, key) = if let Some(rest) = name.strip_prefix('*') {
             (&mut self.leading, rest.to_string())
@@ -154,27 +257,31 @@ impl Names {
             (&mut self.exact, name)
         };
         table.entry(key.into_bytes()).or_insert(server);
+        Ok(())
     }
 }
 
 impl Server {
-    /// The location of a normalised path: exact, else the longest prefix.
-    pub fn location(&self, uri: &[u8]) -> Option<usize> {
-        self.locations.iter().position(|location| {
-            if location.exact {
-                location.path == uri
-            } else {
-                uri.starts_with(&location.path)
-            }
-        })
+    /// The location of a normalised path.
+    pub fn find(&self, uri: &[u8], matched: &mut Matched) -> Found {
+        self.tree.find(uri, &self.locations, matched)
     }
 }
 
 impl Location {
-    pub fn error_page(&self, status: u16) -> Option<&config::ErrorPage> {
+    pub fn error_page(&self, status: u16) -> Option<&ErrorPage> {
         self.error_pages
             .iter()
             .find(|page| page.statuses.contains(&status))
+    }
+
+    /// How much of a path stands for the directory itself.
+    pub fn skipped(&self) -> usize {
+        if self.alias {
+            self.path.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -182,6 +289,7 @@ fn register(
     addresses: &mut HashMap<SocketAddr, Names>,
     server: &config::Server,
     index: usize,
+    scope: &Scope,
 ) -> Result<(), String> {
     for listen in &server.listen {
         let address: IpAddr = listen
@@ -205,138 +313,52 @@ fn register(
             names.default = index;
         }
         for name in &server.names {
-            names.add(name, index);
+            names.add(name, index, scope)?;
         }
     }
     Ok(())
 }
 
-fn compile_server(
-    server: config::Server,
-    groups: &[Arc<Group>],
-    logs: &mut HashMap<String, Arc<LogFile>>,
-    before: Option<&Snapshot>,
-) -> Result<Server, String> {
-    let mut locations = Vec::new();
-    for location in server.locations {
-        let path = location.path.clone();
-        let compiled = compile_location(location, groups, before);
-        locations.push(compiled.map_err(|error| format!("location {path}: {error}"))?);
-    }
-    // Exact ones first, then prefixes from the longest: the first that fits is the one.
-    locations.sort_by_key(|location| (!location.exact, std::cmp::Reverse(location.path.len())));
-    let log = match server.access_log.filter(|path| path != "off") {
-        None => None,
-        Some(path) => match logs.get(&path) {
-            Some(log) => Some(log.clone()),
-            None => {
-                let log = open_log(&path, before)
-                    .map_err(|error| format!("access_log {path}: {error}"))?;
-                Some(logs.entry(path).or_insert(log).clone())
-            }
+fn compile_server(server: config::Server, compiler: &mut Compiler) -> Result<Server, String> {
+    let mut locations = server.locations.iter();
+    let top =
+        locations.find(|each| each.path == "/" && matches!(each.matching.as_str(), "" | "^~"));
+    let rest = server.rest.or_else(|| top.cloned());
+    let rest = rest.unwrap_or_else(|| config::Location {
+        action: config::Action::Return {
+            status: 404,
+            text: String::new(),
         },
-    };
+        ..config::Location::default()
+    });
+    compiler.add(rest)?;
+    let tree = compiler.tree(server.locations)?;
+    let rewrite = compiler.codes(server.rewrite)?;
+    let mut logs = Vec::new();
+    if let Some(path) = server.access_log.filter(|path| path != "off") {
+        let file = open_log(&path, compiler.logs, compiler.before)?;
+        logs.push(log::Target::combined(file));
+    }
     Ok(Server {
-        name: server.names.into_iter().next().unwrap_or_default(),
-        locations,
+        name: server
+            .names
+            .into_iter()
+            .next()
+            .map_or_else(String::new, |name| name.trim_start_matches('.').to_string()),
+        rewrite,
+        locations: std::mem::take(&mut compiler.locations),
+        named: std::mem::take(&mut compiler.named),
+        tree,
         keepalive_timeout_ms: server.keepalive_timeout_ms,
-        log,
+        logs,
     })
-}
-
-/// What the privileges given up since the start forbid to open again is taken over from before.
-fn open_log(path: &str, before: Option<&Snapshot>) -> std::io::Result<Arc<LogFile>> {
-    let held = before.and_then(|before| before.logs.get(path));
-    match (LogFile::open(path), held) {
-        (Err(error), Some(held)) if error.kind() == ErrorKind::PermissionDenied => Ok(held.clone()),
-        (opened, _) => opened.map(Arc::new),
-    }
-}
-
-fn open_root(path: &str, before: Option<&Snapshot>) -> Option<OwnedFd> {
-    let locations = |before: &'_ Snapshot| {
-        let mut found = before.servers.iter().flat_map(|server| &server.locations);
-        found.find_map(|location| match &location.action {
-            Action::Files(files) if files.path == path => files.root.as_ref()?.try_clone().ok(),
-            _ => None,
-        })
-    };
-    match sys::open_directory(Path::new(path)) {
-        Ok(root) => Some(root),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => before.and_then(locations),
-        Err(_) => None,
-    }
-}
-
-fn compile_location(
-    location: config::Location,
-    groups: &[Arc<Group>],
-    before: Option<&Snapshot>,
-) -> Result<Location, String> {
-    let action = match location.action {
-        config::Action::Return { status, text } => {
-            Action::Return(status, Template::compile(&text)?)
-        }
-        config::Action::Files { root, index } => Action::Files(Files {
-            root: open_root(&root, before),
-            path: root,
-            index,
-        }),
-        config::Action::Proxy {
-            upstream,
-            uri,
-            set_headers,
-            connect_timeout_ms,
-            send_timeout_ms,
-            read_timeout_ms,
-        } => Action::Proxy(Proxy {
-            group: groups
-                .iter()
-                .position(|group| group.name == upstream)
-                .ok_or_else(|| format!("no upstream '{upstream}'"))?,
-            uri: uri.map(String::into_bytes),
-            sets_host: set_headers
-                .iter()
-                .any(|pair| pair.0.eq_ignore_ascii_case("host")),
-            set_headers: compile_headers(set_headers)?,
-            connect_timeout_ms,
-            send_timeout_ms,
-            read_timeout_ms,
-        }),
-    };
-    Ok(Location {
-        exact: location.matching == "=",
-        path: location.path.into_bytes(),
-        internal: location.internal,
-        action,
-        error_pages: location.error_pages,
-    })
-}
-
-fn compile_headers(pairs: Vec<(String, String)>) -> Result<Vec<(Vec<u8>, Template)>, String> {
-    let mut out = Vec::new();
-    for (name, value) in pairs {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err(format!("proxy_set_header: '{name}' is not a header name"));
-        }
-        if value
-            .bytes()
-            .any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
-        {
-            return Err(format!(
-                "proxy_set_header {name}: control character in the value"
-            ));
-        }
-        out.push((name.into_bytes(), Template::compile(&value)?));
-    }
-    Ok(out)
 }
 
 fn group(
     index: usize,
     upstream: config::Upstream,
     before: Option<&Snapshot>,
+    scope: &Scope,
 ) -> Result<Group, String> {
     let mut peers = Vec::new();
     for peer in upstream.peers {
@@ -353,6 +375,7 @@ fn group(
                 fail_timeout_ms: peer.fail_timeout_ms,
                 backup: peer.backup,
                 down: peer.down,
+                max_conns: peer.max_conns,
             });
         }
     }
@@ -367,15 +390,49 @@ fn group(
             .unwrap_or(0)
     });
     let id = old.map_or(next + index as u32, |old| old.id);
-    let group = Group::new(
+    let mut group = Group::new(
         id,
         upstream.name,
         peers,
         upstream.keepalive,
         upstream.keepalive_timeout_ms,
     );
+    group.method = crate::balance::Method::compile(&upstream.balance, scope)?;
+    group.build();
     if let Some(old) = old {
         group.inherit(old);
     }
     Ok(group)
+}
+
+/// The one opened already, a new one, or the old one where a reload may not open it any more.
+pub fn open_log(
+    path: &str,
+    opened: &mut HashMap<String, Arc<LogFile>>,
+    before: Option<&Snapshot>,
+) -> Result<Arc<LogFile>, String> {
+    if let Some(log) = opened.get(path) {
+        return Ok(log.clone());
+    }
+    let held = before.and_then(|before| before.logs.get(path));
+    let log = match (LogFile::open(path), held) {
+        (Err(error), Some(held)) if error.kind() == ErrorKind::PermissionDenied => held.clone(),
+        (made, _) => Arc::new(made.map_err(|error| format!("access_log {path}: {error}"))?),
+    };
+    Ok(opened.entry(path.into()).or_insert(log).clone())
+}
+
+pub fn open_root(path: &str, before: Option<&Snapshot>) -> Option<OwnedFd> {
+    let locations = |before: &'_ Snapshot| {
+        let mut found = before.servers.iter().flat_map(|server| &server.locations);
+        found.find_map(|location| match &location.action {
+            Action::Files(files) if files.path == path => files.root.as_ref()?.try_clone().ok(),
+            _ => None,
+        })
+    };
+    match sys::open_directory(Path::new(path)) {
+        Ok(root) => Some(root),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => before.and_then(locations),
+        Err(_) => None,
+    }
 }

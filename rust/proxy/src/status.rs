@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Counters {
     pub connections: AtomicU64,
     pub panics: AtomicU64,
+    pub closed: AtomicU64,
     requests: AtomicU64,
     classes: [AtomicU64; 5],
 }
@@ -19,6 +20,18 @@ impl Counters {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.classes[class].fetch_add(1, Relaxed);
     }
+}
+
+/// nginx's stub_status. Connections that are open are not counted apart from those that work.
+pub fn stub(counters: &Counters) -> String {
+    let accepted = counters.connections.load(Relaxed);
+    let live = accepted.saturating_sub(counters.closed.load(Relaxed));
+    let requests = counters.requests.load(Relaxed) + 1;
+    format!(
+        "Active connections: {live} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
+         Reading: 0 Writing: 1 Waiting: {} \n",
+        live.saturating_sub(1)
+    )
 }
 
 pub struct Event {

@@ -330,3 +330,41 @@ pub fn descriptor_limit() -> usize {
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     limit.rlim_cur as usize
 }
+
+pub fn wall_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Now, as the access log writes it.
+pub fn log_time() -> String {
+    let (year, month, day, hour, minute, second, east) = local_time(wall_ms() / 1000);
+    let (sign, east) = (if east < 0 { '-' } else { '+' }, east.abs());
+    let month = MONTHS[month as usize % 12];
+    format!(
+        "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}",
+        east / 60,
+        east % 60
+    )
+}
+
+pub fn iso_time() -> String {
+    let (year, month, day, hour, minute, second, east) = local_time(wall_ms() / 1000);
+    let (sign, east) = (if east < 0 { '-' } else { '+' }, east.abs());
+    format!(
+        "{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{sign}{:02}:{:02}",
+        month + 1,
+        east / 60,
+        east % 60
+    )
+}
+
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |name| name.trim().to_ascii_lowercase())
+}

@@ -246,8 +246,10 @@ impl Worker {
             return;
         }
         self.live += 1;
-        self.core.shared.counters.connections.fetch_add(1, Relaxed);
-        let client = Box::new(Client::new(fd, index, address, local));
+        let counters = &self.core.shared.counters;
+        let before = counters.connections.fetch_add(1, Relaxed);
+        let mut client = Box::new(Client::new(fd, index, address, local));
+        client.serial = before + 1;
         self.drive(index, client, |client, core| client.drive(core));
     }
 
@@ -362,6 +364,7 @@ impl Worker {
         slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
         self.free.push(index);
         self.live -= 1;
+        self.core.shared.counters.closed.fetch_add(1, Relaxed);
     }
 
     /// Once a second: the log, old idle connections. And a paused door opens again.
