@@ -31,6 +31,19 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True)
+class FlowSyncSettings:
+    """How this director exchanges its flows with its peers (names and addresses). `hold_s`: how
+    long a start waits for their tables at most."""
+
+    key: bytes
+    address: IPv4Address
+    port: int
+    peers: tuple[tuple[str, IPv4Address], ...]
+    interval_s: float
+    hold_s: float
+
+
+@dataclass(frozen=True)
 class DirectorSettings:
     """Everything the director process of one node runs. `pin_directory` is on bpffs."""
 
@@ -39,3 +52,4 @@ class DirectorSettings:
     pin_directory: str
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
+    flow_sync: FlowSyncSettings | None = None

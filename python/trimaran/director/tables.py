@@ -39,11 +39,19 @@ Listen = tuple[IPv4Address, int]
 
 
 @dataclass(frozen=True)
+class Served:
+    """A service's index, and whether its flows are told to the peers."""
+
+    index: int
+    synced: bool = False
+
+
+@dataclass(frozen=True)
 class Tables:
-    """Everything the program reads. `services` maps VIP and port to a service's index (port 0
+    """Everything the program reads. `services` maps VIP and port to what serves it (port 0
     marks the address itself), `reals` and `slots` are by index; slots hold indices of reals."""
 
-    services: Mapping[Listen, int] = field(default_factory=dict)
+    services: Mapping[Listen, Served] = field(default_factory=dict)
     reals: Mapping[int, Real] = field(default_factory=dict)
     slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 

@@ -100,6 +100,18 @@ class VirtualService(Model):
     check: Check | None = Check()
 
 
+class FlowSync(Model):
+    """The directors tell each other of their flows, so that no connection is lost with one of them.
+    `key` (or the file `key_file`) is their shared secret; `hold` is how long a director that starts
+    waits for the others' tables at most before it may become master."""
+
+    key: Secret | None = None
+    key_file: str | None = None
+    port: Port = 8849
+    interval: Annotated[Seconds, Field(ge=0, le=0.1)] = 0.002
+    hold: Annotated[Seconds, Field(le=30)] = 2.0
+
+
 class Proxy(Model):
     """An L7 proxy on one or more nodes: either `listen` + `upstream` (peer: weight; a peer is a
     node name, an address, or either with ':port'), or `nginx`, the path of an nginx.conf."""
@@ -128,6 +140,7 @@ class Stack(Model):
     nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
     virtual_routers: dict[str, VirtualRouter] = {}
     virtual_services: dict[str, VirtualService] = {}
+    flow_sync: FlowSync | None = None
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from trimaran.director.plan import RealKey, desired, difference, indices
 from trimaran.director.settings import DirectorSettings
@@ -78,7 +79,14 @@ class DirectorMachine:
     def converge(self, down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent."""
         self._look()
-        wanted = desired(self._settings.services, self._tables, down, self._hops(), self._busy)
+        wanted = desired(
+            self._settings.services,
+            self._tables,
+            down,
+            self._hops(),
+            self._busy,
+            self._settings.flow_sync is not None,
+        )
         self._put(wanted)
         if clock.now() >= self._sweep_due:
             self._count()
@@ -104,6 +112,15 @@ class DirectorMachine:
             count.live,
         )
 
+    def start_sync(self) -> None:
+        """Exchange flows with the peers, if there are any. The tables must be in place."""
+        if self._settings.flow_sync is not None:
+            self._director.start_sync(self._settings.flow_sync)
+
+    def sync_status(self) -> dict[str, Any] | None:
+        """How that goes (see trimaran._native); None where there are no peers."""
+        return self._director.sync_status()
+
     def listed(self) -> set[RealKey]:
         """The real servers that are in the table."""
         known = indices(self._tables)
@@ -111,6 +128,7 @@ class DirectorMachine:
 
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
+        self._director.stop_sync()
         if self._link is not None:
             self._attachment.detach(self._link.index)
         if self._neighbours is not None:
