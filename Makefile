@@ -31,7 +31,7 @@ test: setup check $(VENV)/.peers ## every test (needs root)
 	@$(PYTHON) -m pytest
 
 test-pure: setup ## the tests that need no root
-	@$(PYTHON) -m pytest tests/unit tests/sim tests/proxy
+	@$(PYTHON) -m pytest tests/unit tests/sim tests/health tests/proxy
 
 check: setup ## linters, types, the house rules (needs no root)
 	@$(VENV)/bin/ruff check python tests bench

@@ -261,3 +261,21 @@ def test_mutated_packets_are_never_changed_unless_they_are_ours(rig: Rig, seed: 
         assert (ip.version, ip.proto, ip.dst, ip[TCP].dport) == (4, 6, VIP, 80), data.hex()
         assert after[12:22] == data[12:22] and after[26:] == data[26:], data.hex()
     assert verdicts == {PASS, DROP, REDIRECT}
+
+
+@pytest.mark.parametrize(
+    ("segments", "timeout_s"),
+    [(["S"], 60), (["S", "A"], 900), (["S", "A", "FA"], 120), (["S", "A", "R"], 10)],
+)
+def test_a_silent_flow_ends_after_the_timeout_of_its_state(
+    rig: Rig, segments: list[str], timeout_s: int
+) -> None:
+    """SYN_RECV, ESTABLISHED, FIN_WAIT and CLOSE, with IPVS's seconds (give or take the clock's
+    tick)."""
+    rig.serve([1])
+    for flags in segments:
+        rig.real_of(segment(flags))
+    active = int(segments in (["S"], ["S", "A"]))
+    assert rig.datapath.sweep(timeout_s - 2) == ([(1, active, 1 - active)], 1, 0)
+    assert rig.datapath.sweep(timeout_s + 2) == ([], 0, 1)
+    assert rig.datapath.sweep() == ([], 0, 0)

@@ -1,7 +1,9 @@
 """The director's process alone: a client, a director and two real servers, and real TCP between."""
 
+import hashlib
 import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 from lan import Lan, Role, inside, ip, kill, lan, wait_until
 from trimaran.director.listing import listing
 from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, Target
 from trimaran.system import bpffs
 
 VIP, PORT = "192.0.2.100", 8080
@@ -25,13 +27,15 @@ ADDRESSES = {
     "client": "192.0.2.1", "director": "192.0.2.2", "r1": "192.0.2.11", "r2": "192.0.2.12",
 }  # fmt: skip
 SERVER = Path(__file__).parents[1] / "named_server.py"
+DIGEST_SERVER = Path(__file__).parents[1] / "digest_server.py"
+ETH_P_ALL = 0x0003
 _numbers = itertools.count(1)
 
 
 def real(name: str, weight: int = 1) -> RealServerSettings:
     address = IPv4Address(ADDRESSES[name])
-    check = CheckSettings(address, PORT, 0.3, 1.0, 1, 0.1, 1)
-    return RealServerSettings(name, address, PORT, weight, check)
+    check = CheckSettings(Target(address, PORT), 0.3, 1.0, 1, 0.1, 1)
+    return RealServerSettings(name, address, PORT, weight, {"tcp": check})
 
 
 class Site:
@@ -261,3 +265,39 @@ def test_no_such_interface_is_one_sentence(site: Site) -> None:
     assert role.process.stderr is not None
     said = role.process.stderr.read().decode()
     assert said.count("\n") == 1 and "no interface ens99" in said
+
+
+def frame_lengths(namespace: str) -> socket.socket:
+    """A socket that hears every frame that comes to that machine."""
+    with inside(namespace):
+        heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        heard.bind(("ens33", ETH_P_ALL))
+    heard.setblocking(False)
+    return heard
+
+
+def longest_frame(heard: socket.socket) -> int:
+    longest, buffer = 0, bytearray(1)
+    with suppress(BlockingIOError):
+        while length := heard.recv_into(buffer, 0, socket.MSG_TRUNC):
+            longest = max(longest, length)
+    return longest
+
+
+def test_a_large_upload_in_gso_packets_arrives_unharmed(site: Site) -> None:
+    """Packets of many segments go through whole, and are counted as the segments they become."""
+    for name in site.servers:
+        kill(site.servers[name])
+        site.lan.run(name, sys.executable, str(DIGEST_SERVER), str(PORT))
+    role = site.start()
+    wait_until("both are listed", lambda: listed(role) == {"r1", "r2"})
+    data = random.Random(4).randbytes(4 << 20)
+    with frame_lengths(site.lan.namespace("director")) as heard, site.connect() as connection:
+        connection.settimeout(20.0)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100).decode() == hashlib.sha256(data).hexdigest()
+        assert longest_frame(heard) > 3000, "no packet of several segments came: nothing was shown"
+    served = max(rows(role).values(), key=lambda row: int(row["bytes"]))
+    segments = len(data) // 1448
+    assert served["packets"] >= segments and served["bytes"] >= len(data) + segments * 40

@@ -72,7 +72,7 @@ class Pair:
     ) -> Role:
         """That director, ready."""
         reals = tuple(
-            RealServerSettings(server, IPv4Address(ADDRESSES[server]), PORT, 1, None)
+            RealServerSettings(server, IPv4Address(ADDRESSES[server]), PORT, 1)
             for server in servers
         )
         service = ServiceSettings("web", IPv4Address(VIP), PORT, "tcp", "rr", reals)

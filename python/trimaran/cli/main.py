@@ -113,6 +113,14 @@ def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> No
     change_role("stop", role, node, run_dir)
 
 
+@app.command()
+def reload(node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+    """Read the node's files again; an invalid file changes nothing."""
+    from trimaran.cli.roles import reload_node
+
+    reload_node(node, run_dir)
+
+
 def main() -> None:
     """The one place where errors become exit codes: 0 well, 1 failed or refused, 2 cannot run
     here."""

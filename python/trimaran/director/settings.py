@@ -1,21 +1,24 @@
 """What the director process is told: plain frozen data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Literal
 
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
 
 
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address)."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
 
     name: str
     address: IPv4Address
     port: int
     weight: int
-    check: CheckSettings | None
+    checks: dict[str, CheckSettings] = field(default_factory=dict)
+    inhibit: bool = False
+    notify_up: ScriptSettings | None = None
+    notify_down: ScriptSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class ServiceSettings:
     protocol: Literal["tcp"]
     scheduler: Literal["rr", "wrr"]
     real_servers: tuple[RealServerSettings, ...]
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    sorry_server: RealServerSettings | None = None
 
 
 @dataclass(frozen=True)

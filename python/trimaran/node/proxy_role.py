@@ -17,7 +17,7 @@ from trimaran.node.plain import from_plain
 from trimaran.proxy.settings import ProxySettings
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import Http
-from trimaran.system.engine import Engine, EngineError
+from trimaran.system.engine import Door, Engine, EngineError
 
 FIRST_FD = 3  # sd_listen_fds(3)
 GRACEFUL_STOP_S = 10.0
@@ -66,6 +66,7 @@ class ProxyRole:
         # Roots and logs are opened by the engine's start, while we may. The C library then changes
         # the user of every thread of the process, the engine's included.
         self._engine = Engine(snapshot(http), listeners, http.workers)
+        self._doors, self._workers, self._user = settings.listeners, http.workers, settings.user
         drop_privileges(settings.user)
 
     def run(self) -> None:
@@ -108,7 +109,37 @@ class ProxyRole:
     def _answer(self, message: Message) -> Message:
         if message["name"] == "status":
             return {"value": self._engine.status()}
+        if message["name"] in ("check", "reload"):
+            try:
+                settings = from_plain(ProxySettings, message["arguments"]["settings"])
+                return {"value": getattr(self, f"_{message['name']}")(settings)}
+            except (EngineError, ValidationError) as error:
+                return {"error": str(error)}
         return {"error": f"the proxy knows no request '{message['name']}'"}
+
+    def _check(self, settings: ProxySettings) -> list[str]:
+        """What of these settings a reload cannot change. Raises EngineError, ValidationError."""
+        http = Http.model_validate(settings.http)
+        self._engine.check(snapshot(http))
+        notes = []
+        if http.workers != self._workers:
+            notes.append(f"it goes on with {self._workers} workers: their number needs a restart")
+        if settings.user != self._user:
+            notes.append(f"it goes on as the user {self._user}: another one needs a restart")
+        return notes
+
+    def _reload(self, settings: ProxySettings) -> None:
+        """The sockets of new listeners came with the message, in their order in the settings."""
+        came = self._channel.descriptors
+        new = [door for door in settings.listeners if door not in self._doors]
+        try:
+            doors: dict[Door, int | None] = dict.fromkeys(settings.listeners)
+            doors.update(zip(new, came, strict=True))
+            self._engine.swap(snapshot(Http.model_validate(settings.http)), doors)
+        finally:
+            while came:
+                os.close(came.pop())
+        self._doors = settings.listeners
 
 
 def configuration(channel: Channel) -> ProxySettings:

@@ -202,9 +202,28 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
             if owner in balancing:
                 message = f"node '{owner}' directs this service and cannot be its real server too"
                 yield Finding((*path, word), message, "use another node", at_key=True)
+        yield from _sorry_server(stack, name, service, used)
         if not any(server.weight for server in service.real_servers.values()):
             message = f"virtual service '{name}' has no real server with a weight above 0"
             yield Finding(path, message, "every connection to it will be dropped", False, True)
+
+
+def _sorry_server(
+    stack: Stack, name: str, service: VirtualService, used: dict[IPv4Address, str]
+) -> Iterator[Finding]:
+    path = ("virtual_services", name, "sorry_server")
+    if service.sorry_server is None:
+        return
+    try:
+        address, port = address_of(stack, service.sorry_server)
+    except ValueError as error:
+        yield Finding(path, str(error), suggestion(service.sorry_server, stack.nodes))
+        return
+    if address in used:
+        yield Finding(path, f"'{service.sorry_server}' is the real server '{used[address]}' too")
+    if port not in (None, _split(service.listen)[1]):
+        message = f"port {port} differs from the service's port {_split(service.listen)[1]}"
+        yield Finding(path, message, "direct routing (dr) cannot change the port")
 
 
 def _directors(stack: Stack, service: VirtualService) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trimaran.director.plan import RealKey, desired, difference, indices
-from trimaran.director.settings import DirectorSettings
+from trimaran.director.settings import DirectorSettings, ServiceSettings
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
 from trimaran.system.datapath import Attachment, Count, Director, Traffic
@@ -76,11 +76,12 @@ class DirectorMachine:
             if not self._tables.reals[index].listed
         }
 
-    def converge(self, down: Set[RealKey]) -> Condition:
-        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+    def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
+        are the settings' with the weights of now; those in `down` are out of the tables."""
         self._look()
         wanted = desired(
-            self._settings.services,
+            services,
             self._tables,
             down,
             self._hops(),

@@ -2,9 +2,12 @@
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from trimaran import _native
+
+Door = tuple[str, int]  # address, port
 
 
 class EngineError(Exception):
@@ -24,11 +27,23 @@ class Engine:
         except ValueError as error:
             raise EngineError(str(error)) from error
 
-    def swap(self, snapshot: str) -> None:
-        """Serve by another snapshot from the next request on; no connection is closed. Raises
-        EngineError, and then goes on with the old one."""
+    def swap(self, snapshot: str, listeners: Mapping[Door, int | None] | None = None) -> None:
+        """Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+        where given, are all the doors that there shall be: the descriptor of a new listening
+        socket, which stays the caller's, or None for the one that is served already. Raises
+        EngineError, and then goes on with the old ones."""
+        doors = None
+        if listeners is not None:
+            doors = [(address, port, fd) for (address, port), fd in listeners.items()]
         try:
-            self._engine.swap(snapshot)
+            self._engine.swap(snapshot, doors)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def check(self, snapshot: str) -> None:
+        """Raises EngineError if `swap` would."""
+        try:
+            self._engine.check(snapshot)
         except ValueError as error:
             raise EngineError(str(error)) from error
 
