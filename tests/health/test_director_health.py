@@ -292,3 +292,31 @@ def test_alpha_starts_down(tmp_path: Path) -> None:
 
     names = [each[0] for each in play(scene, acts).events]
     assert names == ["director.quorum_lost", "director.real_server_up", "director.quorum_gained"]
+
+
+def test_suspended_checks_find_nothing_until_the_address_is_here(tmp_path: Path) -> None:
+    def scene() -> Scene:
+        made = Scene(tmp_path)
+        made.service = replace(made.service, pool=PoolSettings(ha_suspend=True))
+        made.health = DirectorHealth((made.service,), made.event, made.news.set)
+        return made
+
+    async def acts(scene: Scene) -> None:
+        key = key_of(scene.service, scene.service.real_servers[0])
+
+        def ago() -> Any:
+            return scene.health.health(key)["checks"][0]["ago_s"]
+
+        scene.health.suspend(set())
+        await scene.becomes(lambda: ago() is None or ago() > 0.1, True)
+        scene.set("a", "9")
+        await asyncio.sleep(0.3)  # ten intervals
+        assert scene.table() == {"a": 1, "b": 1}
+        assert scene.health.health(key)["checks"][0]["suspended"]
+        scene.health.suspend({VIP})
+        await scene.becomes(scene.table, {"b": 1})
+
+    names = [each[0] for each in play(scene, acts).events]
+    assert names == [
+        "director.checks_suspended", "director.checks_resumed", "director.real_server_down",
+    ]  # fmt: skip

@@ -3,9 +3,9 @@
 
 import asyncio
 import hashlib
-import json
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,17 +196,28 @@ def test_tls_with_somebody_who_speaks_none() -> None:
     assert asked(serving(closing), probe) == "the connection ended too early"
 
 
-def test_genhash_agrees_with_the_digest(tmp_path: Path) -> None:
-    """keepalived's own tool, of the same page."""
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_our_digest_tool_and_keepalived_s_agree(status: str) -> None:
+    """Both tools, of the same page."""
+
+    async def said_by(*command: str) -> str:
+        tool = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await tool.communicate()
+        return said.decode()
 
     async def both() -> tuple[str, str]:
-        async with serving(saying(b"HTTP/1.0 200 OK\r\n\r\n" + PAGE)) as port:
-            tool = await asyncio.create_subprocess_exec(
-                "genhash", "-s", "127.0.0.1", "-p", str(port), "-u", "/",
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        raw = f"HTTP/1.0 {status}\r\nServer: x\r\n\r\n".encode() + PAGE
+        async with serving(saying(raw)) as port:
+            ours = await said_by(
+                sys.executable, "-c", "from trimaran.cli.main import main; main()",
+                "digest", f"http://127.0.0.1:{port}/page?x", "--version", "1.0",
             )  # fmt: skip
-            said, _ = await tool.communicate()
-        return said.decode(), json.dumps(hashlib.md5(PAGE).hexdigest())
+            theirs = await said_by("genhash", "-s", "127.0.0.1", "-p", str(port), "-u", "/page?x")
+        return ours, theirs
 
-    said, digest = asyncio.run(both())
-    assert digest.strip('"') in said
+    ours, theirs = asyncio.run(both())
+    digest = hashlib.md5(PAGE).hexdigest()
+    assert ours.split("\n")[:2] == [digest, f"status {status[:3]}, {len(PAGE)} bytes"]
+    assert digest in theirs

@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from asking import LOOPBACK, check
@@ -69,7 +72,7 @@ def test_equal_checks_are_one() -> None:
     assert asyncio.run(watch()) == 1
 
 
-def test_a_new_weight_is_a_change(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_new_weight_is_a_change(tmp_path: Path) -> None:
     async def watch() -> None:
         place = tmp_path / "weight"
         place.write_text("3")
@@ -112,3 +115,12 @@ def test_the_start_is_spread() -> None:
     assert max(gaps) == pytest.approx(min(gaps)) == pytest.approx(0.0015)
     assert first_delay(replace(settings, warmup_s=0.0), 1999, 2000) == 0
     assert first_delay(replace(settings, warmup_s=1.0), 1000, 2000) == 0.5
+
+
+def test_the_bench_runs() -> None:
+    bench = Path(__file__).parents[2] / "bench" / "health" / "checks.py"
+    said = subprocess.run(
+        [sys.executable, bench, "--servers", "50", "--interval", "0.5", "--seconds", "1"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "servers 50, every 0.5 s" in said and "failed 0" in said

@@ -14,15 +14,18 @@ vrrp_instance front {{
     interface ens33
     virtual_router_id 51
     priority {priority}
-    advert_int 1
-    authentication {{
-        auth_type PASS
-        auth_pass {password}
-    }}
+    {options}
     virtual_ipaddress {{
         {address}
     }}
 }}
+"""
+
+PASS = """advert_int 1
+    authentication {{
+        auth_type PASS
+        auth_pass {password}
+    }}
 """
 
 
@@ -38,13 +41,15 @@ class Keepalived:
         priority: int,
         address: str,
         password: str = "1111",
+        options: str | None = None,
     ) -> None:
+        """`options` of the instance; without them version 2, 1 s, PASS."""
         self._lan, self._machine, self._directory = lan, machine, directory
         self._file = directory / f"{machine}.conf"
+        if options is None:
+            options = PASS.format(password=password)
         self._file.write_text(
-            CONFIGURATION.format(
-                name=machine, priority=priority, address=address, password=password
-            )
+            CONFIGURATION.format(name=machine, priority=priority, address=address, options=options)
         )
         self._log = directory / f"{machine}.log"
         self.process = self.start()

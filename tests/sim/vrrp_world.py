@@ -83,14 +83,13 @@ class World:
     # -- what a scenario does
 
     def start(self, node: Node) -> None:
-        """Start the process, which removes what a killed one left behind."""
+        """Start the process, which may find what a killed one left behind."""
         if node.router is not None:
             return
         self._note(f"start {node.number}")
         node.router, node.awake, node.waiting = Router(node.settings), True, []
-        node.lease_ends = 0.0
         node.router.set_interface(node.address, "", node.clock(self.now))
-        node.router.start(node.clock(self.now))
+        node.router.start(node.clock(self.now), node.lease_ends > self.now)
         self._act(node)
 
     def crash(self, node: Node) -> None:
@@ -190,7 +189,7 @@ class World:
         match effect:
             case SendAdvert(priority):
                 self.adverts += 1
-                advert = Advert(10, priority, 1, (VIP.ip,), b"1111")
+                advert = Advert(priority, node.settings.interval_cs, (VIP.ip,))
                 for other in self.nodes:
                     if other is not node:
                         self._transmit(node, other.number, self._arrival(node, other, advert))
@@ -206,10 +205,12 @@ class World:
                 self._note(f"{node.number} {effect.message} ({effect.cause})")
 
     def _arrival(self, sender: Node, to: Node, advert: Advert) -> Callable[[], None]:
-        datagram = Datagram(sender.address, GROUP, TTL, encode(advert))
+        dialect = sender.settings.dialect()
+        message = encode(advert, dialect, sender.address, GROUP)
+        datagram = Datagram(sender.address, GROUP, TTL, message)
 
         def arrive() -> None:
-            told = decode(datagram, router_id=10, interval_s=1, password=b"1111")
+            told = decode(datagram, to.settings.dialect())
             assert isinstance(told, Advert)
             self._give(to, lambda router: router.receive(told, sender.address, to.clock(self.now)))
 

@@ -45,9 +45,9 @@ def row(state: str, status: Any = None, cause: str = "") -> dict[str, Any]:
     return {"state": state, "pid": 12, "restarts": 3, "cause": cause, "status": status}
 
 
-def shown(**roles: Any) -> list[list[str]]:
+def shown(width: int = 160, **roles: Any) -> list[list[str]]:
     """The words of each line."""
-    console = Console(width=160, record=True, quiet=False, file=None)
+    console = Console(width=width, record=True, quiet=False, file=None)
     with console.capture() as capture:
         for part in render({"node": "node2", "version": "0.1.0", "roles": roles}):
             console.print(part)
@@ -62,12 +62,15 @@ def test_roles_and_their_causes() -> None:
 
 
 def test_a_virtual_router_that_gave_its_priority_up() -> None:
-    (line,) = [
-        line for line in shown(vrrp=row("running", {"routers": [ROUTER]})) if "front" in line
-    ]
-    assert " ".join(line) == (
-        "front 51 MASTER 1 (of 151) 192.168.31.145/32 192.168.31.93 (151) 12 s: no advert"
-    )
+    lines = [" ".join(line) for line in shown(80, vrrp=row("running", {"routers": [ROUTER]}))]
+    assert "front 51 MASTER 1 (of 151) 192.168.31.145/32 192.168.31.93 (151)" in lines
+    assert "front: MASTER for 12 s: no advert" in lines
+
+
+def test_eighty_columns_show_whole_addresses() -> None:
+    settled = {**ROUTER, "effective_priority": 151}
+    lines = [" ".join(line) for line in shown(80, vrrp=row("running", {"routers": [settled]}))]
+    assert "front 51 MASTER 151 192.168.31.145/32 192.168.31.93 (151)" in lines
 
 
 def test_a_router_that_knows_no_master_and_never_changed() -> None:

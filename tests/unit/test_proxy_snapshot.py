@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimaran._native import check_snapshot
-from trimaran.proxy.mime import MEDIA_TYPES
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import (
     ErrorPage,
@@ -21,6 +20,7 @@ from trimaran.stack.http import (
     Server,
     Upstream,
 )
+from trimaran.stack.mime_types import BUILT_IN_TYPES
 
 FULL = Http(
     servers=(
@@ -49,7 +49,7 @@ def test_durations_become_milliseconds():
 
 
 def test_the_built_in_types_stand_in_for_none():
-    assert json.loads(snapshot(FULL))["types"] == MEDIA_TYPES
+    assert json.loads(snapshot(FULL))["types"] == BUILT_IN_TYPES
     own = FULL.model_copy(update={"types": {"x": "text/x"}})
     assert json.loads(snapshot(own))["types"] == {"x": "text/x"}
 

@@ -211,7 +211,7 @@ def test_the_rules_of_the_service() -> None:
         conf(
             "TCP_CHECK {\n}",
             'inhibit_on_failure no\n notify_up "/bin/up a" nobody\n notify_down /bin/down',
-            "quorum 3\n hysteresis 1\n inhibit_on_failure\n omega\n sorry_server 10.0.0.7 80\n"
+            "quorum 3\n hysteresis 1\n inhibit_on_failure\n omega\n ha_suspend\n sorry_server 10.0.0.7 80\n"
             'sorry_server_inhibit\n quorum_up "/bin/q up"\n quorum_down /bin/q nobody daemon',
         )
     )
@@ -278,6 +278,67 @@ def test_the_sorry_server_must_be_another_and_on_the_same_port() -> None:
         "is neither a node nor an IPv4 address"
         in problems(conf("", service="sorry_server x 80"))[0]
     )
+
+
+GROUP = """virtual_server_group many {
+    10.0.0.1 80
+    10.0.0.250-10.0.1.1 80
+    10.0.2.8/30 443
+    10.0.3.1-3 80
+}
+"""
+
+
+def test_a_group_is_a_service_for_each_address_with_shared_checks() -> None:
+    text = GROUP.replace("443", "80") + conf(
+        "TCP_CHECK {\n}", real="notify_up /bin/true", service="quorum_up /bin/true"
+    ).replace("10.0.0.1 80", "group many")
+    stack, _notes = read_keepalived(text, "k.conf")
+    names = [f"10.0.0.{n}:80" for n in (1, 250, 251, 252, 253, 254, 255)]
+    names += [f"10.0.{n}:80" for n in ("1.0", "1.1", "2.8", "2.9", "2.10", "2.11")]
+    assert list(stack.virtual_services) == [*names, *(f"10.0.3.{n}:80" for n in (1, 2, 3))]
+    first, second, *_ = stack.virtual_services.values()
+    assert first.quorum_up and not second.quorum_up
+    assert first.check == second.check
+    assert [bool(each.notify_up) for each in first.real_servers.values()] == [True]
+    assert [bool(each.notify_up) for each in second.real_servers.values()] == [False]
+    settings = plan(stack, "node", PurePath("/run"), PurePath("/pins")).roles["director"]
+    assert isinstance(settings, DirectorSettings)
+    asked = {c for s in settings.services for r in s.real_servers for c in r.checks.values()}
+    assert len(asked) == 1, "one check for all"
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("fwmark 7", "2:1: 'fwmark' by fwmark is not supported yet (list addresses and ports)"),
+        ("10.0.0.1", "2:1: '10.0.0.1' needs a port, and nothing else (DR forwards one port)"),
+        (
+            "10.0.0.9-1 80",
+            "2:1: '10.0.0.9-1' '10.0.0.9-1' is a range of -7 addresses (possible: 1 to 1024)",
+        ),
+        (
+            "10.0.0.0/8 80",
+            "2:1: '10.0.0.0/8' '10.0.0.0/8' is a range of 16777216 addresses (possible: 1 to 1024)",
+        ),
+        ("10.0.0.1-x 80", "2:1: '10.0.0.1-x' 'x' is not an IPv4 address"),
+        (
+            "10.0.0.1 80\n10.0.0.0/30 80",
+            "3:1: '10.0.0.0/30' has 10.0.0.1 port 80, which is in the group already",
+        ),
+        ("", "4:1: 'virtual_server' the group 'g' holds no address"),
+    ],
+)
+def test_what_a_group_cannot_hold(group: str, expected: str) -> None:
+    text = f"virtual_server_group g {{\n{group}\n}}\n" + conf("").replace("10.0.0.1 80", "group g")
+    assert problems(text)[0] == f"k.conf:{expected}"
+
+
+def test_a_group_that_is_not_there() -> None:
+    text = GROUP + conf("").replace("10.0.0.1 80", "group man")
+    assert problems(text) == [
+        "k.conf:7:1: 'virtual_server' there is no virtual_server_group 'man' (did you mean 'many'? allowed: many)"
+    ]
 
 
 # stack.yaml

@@ -280,27 +280,30 @@ def test_options_without_effect_are_listed() -> None:
 
 
 REFUSED = [
-    (instance("version 3"), "7:5: 'version' 3 is not supported yet (only VRRP version 2 is spoken today)"),
+    (instance("version 4"), "7:5: 'version' takes a number from 2 to 3, not 4"),
+    (instance("version 3\nadvert_int 41"), "8:1: 'advert_int' takes 0.01 to 40.95 seconds, not 41"),
     (instance("priority 300"), "7:5: 'priority' takes a number from 1 to 255, not 300"),
     (instance("priority high"), "7:5: 'priority' takes a whole number from 1 to 255, not 'high'"),
     (instance("priority"), "7:5: 'priority' takes 1 argument, not 0"),
     (instance("advert_int 0.5"), "7:5: 'advert_int' takes 1 to 255 seconds, not 0.5"),
-    (instance("advert_int 1.5"), "7:5: 'advert_int' 1.5: VRRP version 2 has whole seconds"),
+    (instance("advert_int 1.5"), "7:5: 'advert_int' 1.5: VRRP version 2 has whole seconds (write `version 3`)"),
     (instance("state FAULT"), "7:5: 'state' 'FAULT' is not possible yet (allowed: backup, master)"),
-    (instance("unicast_peer {\n10.0.0.3\n}"), "7:5: 'unicast_peer' is refused (not supported yet: adverts are multicast, so two masters could be)"),
-    (instance("track_script {\nx\n}"), "7:5: 'track_script' is refused (not supported yet: its failure would not move the addresses)"),
-    (instance("track_interface {\neth9\n}"), "8:1: 'eth9' cannot be tracked yet (only the instance's own interface ens33 is tracked, without weight)"),
+    (instance("unicast_peer {\n}"), "7:5: 'unicast_peer' names no peer"),
+    (instance("unicast_peer {\n10.0.0.3 min_ttl\n}"), "8:1: '10.0.0.3' takes an address, and min_ttl and max_ttl with a number each"),
+    (instance("track_script {\nx\n}"), "8:1: 'x' there is no vrrp_script of that name"),
+    (instance("track_interface {\neth9 heavy\n}"), "8:1: 'eth9' takes `weight` and `reverse`, not 'heavy'"),
+    (instance("track_bfd {\nx\n}"), "7:5: 'track_bfd' is refused (not supported yet: its failure would not move the addresses)"),
     (instance("authentication {\nauth_type AH\nauth_pass x\n}"), "8:1: 'auth_type' 'AH' is not possible yet (AH is not spoken; write `auth_type PASS`)"),
     (instance("authentication {\nauth_type PASS\n}"), "7:5: 'authentication' needs 'auth_pass'"),
     (instance().replace("interface ens33", ""), "1:1: 'vrrp_instance' needs 'interface'"),
-    (instance().replace("10.0.0.1", "fe80::1"), "5:9: 'fe80::1' 'fe80::1' is not an IPv4 address (IPv6 is not supported yet)"),
+    (instance().replace("10.0.0.1", "fe80::1::2"), "5:9: 'fe80::1::2' 'fe80::1::2' is not an IP address"),
     (instance().replace("10.0.0.1", "10.0.0.1 dev eth9"), "5:9: '10.0.0.1' dev eth9: an address is carried by the instance's interface ens33"),
     (instance().replace("10.0.0.1", ""), "4:5: 'virtual_ipaddress' holds no address"),
     (instance() + instance(), "9:1: 'vrrp_instance' 'VI' is there already, in line 1"),
-    (service("lb_algo wlc"), "4:5: 'lb_algo' 'wlc' is not possible yet (today there are rr and wrr: write `lb_algo wrr`)"),
+    (service("lb_algo wlc"), "4:5: 'lb_algo' 'wlc' is not possible yet (today there are rr, wrr and fo: write `lb_algo wrr`)"),
     (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (today the director forwards by DR only: write `lb_kind DR`)"),
     (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (today the director forwards by DR only: write `lb_kind DR`)"),
-    (service().replace("lb_algo rr", ""), "1:1: 'virtual_server' has no 'lb_algo', so keepalived's default wlc is meant (today there are rr and wrr: write `lb_algo wrr`)"),
+    (service().replace("lb_algo rr", ""), "1:1: 'virtual_server' has no 'lb_algo', so keepalived's default wlc is meant (today there are rr, wrr and fo: write `lb_algo wrr`)"),
     (service("protocol UDP"), "4:5: 'protocol' 'UDP' is not possible yet (allowed: tcp)"),
     (service("persistence_timeout 50"), "4:5: 'persistence_timeout' is refused (not supported yet: a client would not stay with its real server)"),
     (service("quorum -1"), "4:5: 'quorum' takes a number from 0 to 1000000000, not -1"),
@@ -310,7 +313,7 @@ REFUSED = [
     (service().replace("10.0.0.1 80", "10.0.0.1"), "1:1: 'virtual_server' needs a port (DR forwards one port, without persistence)"),
     (service().replace("10.0.0.1 80", "fwmark 7"), "1:1: 'virtual_server' by fwmark is not supported yet (write `virtual_server ADDRESS PORT`)"),
     (service() + service(), "12:1: 'virtual_server' '10.0.0.1:80' is there already, in line 1"),
-    ("vrrp_sync_group G {\n}", "1:1: 'vrrp_sync_group' is refused (not supported yet: its instances must move together)"),
+    ("vrrp_sync_group G {\n}", "1:1: 'vrrp_sync_group' needs 'group'"),
     ("vrrp_instance VI\n", "1:1: 'vrrp_instance' opens a block: '{' is missing"),
     ("@main router_id x\n", "1:1: lines for one configuration id ('@id') are not supported yet"),
 ]  # fmt: skip
@@ -367,3 +370,94 @@ def test_a_damaged_file_is_a_stack_or_a_stack_error(data: st.DataObject) -> None
         read("\n".join(lines))
     except StackError as error:
         assert all(problem.place.line <= len(lines) + 1 for problem in error.problems)
+
+
+DEEP = """global_defs {
+    router_id a
+    script_user nobody
+    vrrp_startup_delay 2
+    vrrp_lower_prio_no_advert
+}
+vrrp_script up {
+    script "/bin/test -e /run/up"
+    interval 2
+    fall 3
+    weight -20
+}
+track_file load {
+    file /run/load
+}
+vrrp_instance VI {
+    interface ens33
+    virtual_router_id 7
+    version 3
+    advert_int 0.05
+    down_timer_adverts 5
+    v3_checksum_as_v2
+    unicast_src_ip 10.0.0.2
+    unicast_peer {
+        10.0.0.3
+        10.0.0.4 min_ttl 254 max_ttl 255
+    }
+    check_unicast_src
+    dont_track_primary
+    track_interface {
+        ens33
+        eth1 weight -5
+    }
+    track_script {
+        up
+    }
+    track_file {
+        load weight 2
+    }
+    virtual_ipaddress {
+        10.0.0.1
+        fe80::1
+    }
+    virtual_ipaddress_excluded {
+        10.0.0.11/24
+    }
+}
+vrrp_instance V6 {
+    interface eth1
+    virtual_router_id 7
+    virtual_ipaddress {
+        fe80::7
+    }
+}
+vrrp_sync_group both {
+    group {
+        VI
+        V6
+    }
+}
+"""
+
+
+def test_version_3_unicast_tracking_and_groups() -> None:
+    stack, notes = read(DEEP)
+    four, six = stack.virtual_routers["VI"], stack.virtual_routers["V6"]
+    assert (four.spoken_version, six.spoken_version) == (3, 3)
+    assert (four.advert_interval, four.down_adverts, four.start_delay) == (0.05, 5, 2.0)
+    assert (four.checksum, four.answer_weaker) == ("message", False)
+    assert four.unicast is not None
+    assert [str(peer) for peer in four.unicast.peers] == ["10.0.0.3", "10.0.0.4"]
+    assert four.unicast.peers[IPv4Address("10.0.0.4")].min_ttl == 254
+    assert four.unicast.check_source
+    assert four.sources == {"a": IPv4Address("10.0.0.2")}
+    assert [str(each) for each in four.addresses] == ["10.0.0.1/32"]
+    assert [str(each) for each in four.unadvertised] == ["fe80::1/128", "10.0.0.11/24"]
+    assert not four.track.own_interface
+    assert four.track.interfaces["eth1"].weight == -5
+    assert {name: each.weight for name, each in four.track.watches.items()} == {
+        "up": -20,
+        "load": 2,
+    }
+    assert six.interfaces == {"a": "eth1"}
+    assert stack.sync_groups == {"both": ("VI", "V6")}
+    up = stack.watches["up"]
+    assert up.script == ("/bin/test", "-e", "/run/up")
+    assert (up.interval, up.fall, up.user) == (2.0, 3, "nobody")
+    assert stack.watches["load"].file == "/run/load"
+    assert not [note for note in notes if note.status in ("refused", "unknown")]

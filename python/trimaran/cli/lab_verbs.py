@@ -61,6 +61,8 @@ def execute(name: str, node: str, command: list[str]) -> None:
         lab = Lab.find(name)
         namespaces.enter(lab.namespace(node))
         os.environ["TRIMARAN_RUN_DIR"] = str(lab.run)
+        if node in lab.topology.nodes:  # `trimaran status` there is that node's, as on a machine
+            os.environ["TRIMARAN_NODE"] = node
         try:
             os.execvp(command[0], command)
         except OSError as error:
@@ -153,8 +155,17 @@ def _start(lab: Lab) -> None:
 
 
 def _read(file: Path) -> Stack:
-    stack, _notes = read_stack(file.read_text(), str(file.absolute()), DiskFiles())
+    stack, _notes = read_stack(_text(file), str(file.absolute()), DiskFiles())
     return stack
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise LabError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise LabError(f"{file}: cannot be read: not UTF-8 text") from error
 
 
 def _place(file: Path, name: str) -> dict[str, Any]:
@@ -172,7 +183,11 @@ def _topology(stack: Stack, file: Path, name: str) -> Topology:
 
 
 def _table(file: Path, name: str) -> Topology:
-    return from_table(yaml.safe_load(file.read_text()), **_place(file, name))
+    try:
+        table = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
+        raise TopologyError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    return from_table(table, **_place(file, name))
 
 
 def _pages(stack: Stack, file: Path) -> dict[str, str]:

@@ -22,6 +22,10 @@ app.add_typer(lab.app, name="lab")
 FAILED, CANNOT_RUN = 1, 2
 
 Node = Annotated[Optional[str], typer.Option("--node", "-n", help="The node's name.")]  # noqa: UP045
+RunningNode = Annotated[
+    Optional[str],  # noqa: UP045 -- typer reads it so
+    typer.Option("--node", "-n", help="The node's name.", envvar="TRIMARAN_NODE"),
+]
 RunDirectoryOption = Annotated[
     Optional[Path],  # noqa: UP045 -- typer reads it so
     typer.Option("--run-dir", help="Where sockets and state are.", envvar="TRIMARAN_RUN_DIR"),
@@ -77,7 +81,22 @@ def check(
 
 
 @app.command()
-def status(node: Node = None, run_dir: RunDirectoryOption = None, json: Json = False) -> None:
+def digest(
+    url: Annotated[str, typer.Argument(metavar="URL", help="http:// or https://.")],
+    host: Annotated[Optional[str], typer.Option(help="The virtual host to ask for.")] = None,  # noqa: UP045
+    version: Annotated[str, typer.Option(help="1.0, 1.0C or 1.1, as the check has it.")] = "1.1",
+    timeout: Annotated[float, typer.Option(help="Seconds.")] = 5.0,
+) -> None:
+    """The digest of a page, for an HTTP check (keepalived's genhash)."""
+    from trimaran.cli.digest import print_digest
+
+    print_digest(url, host, version, timeout)
+
+
+@app.command()
+def status(
+    node: RunningNode = None, run_dir: RunDirectoryOption = None, json: Json = False
+) -> None:
     """What the node's roles are doing."""
     from trimaran.cli.status import show_status
 
@@ -86,7 +105,7 @@ def status(node: Node = None, run_dir: RunDirectoryOption = None, json: Json = F
 
 @app.command()
 def events(
-    node: Node = None,
+    node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
     json: Json = False,
@@ -98,7 +117,7 @@ def events(
 
 
 @app.command()
-def start(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def start(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Start a role that was stopped or has failed."""
     from trimaran.cli.roles import change_role
 
@@ -106,7 +125,7 @@ def start(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> N
 
 
 @app.command()
-def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Stop a role; the others go on."""
     from trimaran.cli.roles import change_role
 
@@ -114,7 +133,7 @@ def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> No
 
 
 @app.command()
-def reload(node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+def reload(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
     """Read the node's files again; an invalid file changes nothing."""
     from trimaran.cli.roles import reload_node
 

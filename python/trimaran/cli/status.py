@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -58,13 +58,15 @@ def _roles(status: dict[str, Any]) -> Table:
     return table
 
 
-def _vrrp(name: str, status: dict[str, Any]) -> Table:
+def _vrrp(name: str, status: dict[str, Any]) -> RenderableType:
+    """The virtual routers, and below them why each is what it is: a cause is a sentence, which as
+    a column would squeeze the addresses out of a narrow screen."""
     table = _table(name)
-    for heading in ("virtual router", "id", "state", "priority", "addresses", "master", "since"):
-        table.add_column(heading)
+    for heading in ("virtual router", "id", "state", "priority", "addresses", "master"):
+        table.add_column(heading, overflow="fold")
+    causes: list[Text] = []
     for router in status["routers"]:
         master = router["master"]
-        last = router["last_transition"]
         table.add_row(
             router["name"],
             str(router["router_id"]),
@@ -72,9 +74,11 @@ def _vrrp(name: str, status: dict[str, Any]) -> Table:
             _priority(router),
             "\n".join(router["addresses"]),
             f"{master['address']} ({master['priority']})" if master else "",
-            f"{last['ago_s']:.0f} s: {last['cause']}" if last else "",
         )
-    return table
+        if last := router["last_transition"]:
+            since = f"{router['name']}: {router['state']} for {last['ago_s']:.0f} s"
+            causes.append(Text(f"{since}: {last['cause']}"))
+    return Group(table, *causes)
 
 
 def _priority(router: dict[str, Any]) -> str:
@@ -85,7 +89,29 @@ def _priority(router: dict[str, Any]) -> str:
 def _director(name: str, status: dict[str, Any]) -> RenderableType:
     from trimaran.director.listing import listing
 
-    return Text(listing(status))
+    health = _table("health")
+    for heading in ("service", "real server", "well", "check", "last", "took", "error"):
+        health.add_column(heading)
+    for service in status["services"]:
+        for real in service["real_servers"]:
+            for check in real.get("checks", ()):
+                health.add_row(service["name"], real["name"], *_check(check))
+        quorum = service.get("quorum")
+        if quorum and (quorum["wanted"] != 1 or not quorum["met"]):
+            met = Text("yes", "green") if quorum["met"] else Text("no", "red")
+            weighs = f"weight {quorum['weight']} of {quorum['wanted']} ± {quorum['hysteresis']}"
+            health.add_row(service["name"], "(quorum)", met, weighs)
+    return Group(Text(listing(status)), health) if health.row_count else Text(listing(status))
+
+
+def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:
+    well = Text("yes", "green") if check["up"] else Text("no", "red")
+    if check["ago_s"] is None:
+        return well, check["name"], "not yet", "", ""
+    last = f"{'good' if check['ok'] else 'failed'} {check['ago_s']:.0f} s ago"
+    last += " (suspended)" * check["suspended"]
+    error = check["error"] or (f"before: {check['last_error']}" if check["last_error"] else "")
+    return well, check["name"], last, f"{check['latency_ms']:.1f} ms", error
 
 
 def _proxy(name: str, status: dict[str, Any]) -> Table:

@@ -29,7 +29,7 @@ class ServiceSettings:
     address: IPv4Address
     port: int
     protocol: Literal["tcp"]
-    scheduler: Literal["rr", "wrr"]
+    scheduler: Literal["rr", "wrr", "fo"]
     real_servers: tuple[RealServerSettings, ...]
     pool: PoolSettings = field(default_factory=PoolSettings)
     sorry_server: RealServerSettings | None = None

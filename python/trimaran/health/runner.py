@@ -22,11 +22,13 @@ class LastProbe:
 
 @dataclass
 class Watched:
-    """What is known of one check; `outcome` is the last good probe's."""
+    """What is known of one check; `outcome` is the last good probe's. While it is `suspended`
+    nobody probes, and what is known stays."""
 
     verdict: Verdict
     last: LastProbe | None = None
     outcome: Outcome = field(default_factory=Outcome)
+    suspended: bool = False
 
 
 class Runner:
@@ -60,6 +62,9 @@ class Runner:
         while True:
             await asyncio.sleep(max(0.0, due - clock.now()))
             started = clock.now()
+            if watched.suspended:
+                due = max(due + check.interval_s, started)
+                continue
             outcome, error = await _probe(check)
             ended = clock.now()
             watched.last = LastProbe(ended, ended - started, error or "")

@@ -155,6 +155,7 @@ class PoolSettings:
     sorry_inhibit: bool = False
     slow_start_s: float = 0.0
     omega: bool = False
+    ha_suspend: bool = False
 
 
 def kind_of(check: CheckSettings) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 from trimaran.stack.model import Stack, VirtualRouter, VirtualService
 
@@ -76,7 +76,7 @@ def cast(stack: Stack, pages: Mapping[str, str]) -> Cast:
     return Cast(
         router=name,
         service=service_name,
-        vip=router.addresses[0].ip,
+        vip=_vip(router),
         port=int(service.listen.rpartition(":")[2]),
         directors=tuple(by_priority),
         proxies=proxies,
@@ -92,6 +92,13 @@ def _router(stack: Stack) -> tuple[str, VirtualRouter]:
     for found in stack.virtual_routers.items():
         return found
     raise CastError("the demo needs a virtual router; this stack has none")
+
+
+def _vip(router: VirtualRouter) -> IPv4Address:
+    for address in router.addresses:
+        if isinstance(address, IPv4Interface):
+            return address.ip
+    raise CastError("the demo needs a virtual router with an IPv4 address")
 
 
 def _service(stack: Stack, router: str) -> tuple[str, VirtualService]:

@@ -1,4 +1,7 @@
-"""A node's control API as the lab needs it: short, blocking questions over its Unix socket."""
+"""A node's control API as the lab needs it: short, blocking questions over its Unix socket.
+
+They are asked many times a second from threads without an event loop, which node/client.py needs.
+"""
 
 import http.client
 import json
@@ -45,6 +48,10 @@ def _ask(path: Path, method: str, target: str, timeout_s: float = TIMEOUT_S) -> 
         raise ControlError(f"{path} does not answer: {error}") from error
     finally:
         connection.close()
+    try:
+        said = json.loads(body)
+    except ValueError as error:
+        raise ControlError(f"{path} does not speak our API: {answer.status}") from error
     if answer.status != 200:
-        raise ControlError(f"{method} {target}: {answer.status} {body.decode(errors='replace')}")
-    return json.loads(body)
+        raise ControlError(str(said.get("detail", said)))
+    return said

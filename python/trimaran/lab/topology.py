@@ -86,7 +86,10 @@ def from_stack(stack: Stack, *, lab: str, source: str, directory: str, run: str)
     """Every node runs the daemon that it would run as a real machine, from the stack file
     `source`, with `run` as its run directory."""
     virtual = {
-        address.ip for router in stack.virtual_routers.values() for address in router.addresses
+        address.ip
+        for router in stack.virtual_routers.values()
+        for address in router.addresses
+        if isinstance(address, IPv4Interface)
     }
     commands: dict[str, tuple[str, ...]] = {
         name: ("trimaran", "run", source, "--node", name, "--run-dir", run) for name in stack.nodes
@@ -99,7 +102,7 @@ def from_table(data: Any, *, lab: str, source: str, directory: str, run: str) ->
     try:
         table = Table.model_validate(data)
     except ValidationError as error:
-        raise TopologyError(f"{source}: {error}") from error
+        raise TopologyError(f"{source}: {_complaints(error)}") from error
     commands: dict[str, tuple[str, ...]] = {}
     for name, node in table.nodes.items():
         if node.command is not None:
@@ -114,6 +117,13 @@ def from_table(data: Any, *, lab: str, source: str, directory: str, run: str) ->
         for name, node in table.nodes.items()
     }
     return _lay_out(lab, source, directory, nodes, commands, set())
+
+
+def _complaints(error: ValidationError) -> str:
+    """What is wrong with a table, each with the key where it is."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()
+    )
 
 
 def _lay_out(

@@ -3,13 +3,15 @@ who is told of changes. Decides by health.pool; acts only through events and scr
 
 import asyncio
 from collections.abc import Callable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Any
 
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.settings import RealServerSettings, ServiceSettings
 from trimaran.health.pool import Member, Standing, slow_start, stand, weight_of
-from trimaran.health.runner import Runner
+from trimaran.health.runner import Runner, Watched
 from trimaran.health.settings import CheckSettings, ScriptSettings, kind_of
 from trimaran.node.script_queue import ScriptQueue
 from trimaran.system import clock
@@ -19,12 +21,36 @@ FAREWELL_S = 5.0  # for the scripts of `omega`
 Event = Callable[[str, str, str, str, dict[str, Any]], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Server:
-    service: ServiceSettings
+    """`checks` are those of the settings, as they are watched."""
+
+    key: RealKey
+    service: "_Service"
     settings: RealServerSettings
+    checks: list[Watched] = field(default_factory=list)
     well: bool = True
     since: float = float("-inf")  # when it came back
+
+
+@dataclass(eq=False)
+class _Service:
+    """`full` has the sorry server among its real servers. What was made of it last (`standing`,
+    `wanted`, `out`) holds until something changed (`stale`)."""
+
+    settings: ServiceSettings
+    full: ServiceSettings
+    servers: list[_Server] = field(default_factory=list)
+    standing: Standing | None = None
+    stale: bool = True
+    suspended: bool = False
+    wanted: ServiceSettings | None = None
+    out: set[RealKey] = field(default_factory=set)
+
+    @cached_property
+    def keys(self) -> list[RealKey]:
+        """Of the real servers of `full`, in their order."""
+        return [key_of(self.full, real) for real in self.full.real_servers]
 
 
 def with_sorry(service: ServiceSettings) -> ServiceSettings:
@@ -40,42 +66,64 @@ class DirectorHealth:
     def __init__(
         self, services: tuple[ServiceSettings, ...], event: Event, news: Callable[[], None]
     ) -> None:
-        self._services = services
         self._event = event
         self._news = news
-        self._servers = {
-            key_of(service, real): _Server(service, real)
-            for service in services
-            for real in service.real_servers
-        }
+        self._services = [_Service(each, with_sorry(each)) for each in services]
+        self._servers: dict[RealKey, _Server] = {}
         self._users: dict[CheckSettings, list[_Server]] = {}
-        for server in self._servers.values():
-            for check in server.settings.checks.values():
-                self._users.setdefault(check, []).append(server)
+        for service in self._services:
+            for real in service.settings.real_servers:
+                server = _Server(key_of(service.settings, real), service, real)
+                service.servers.append(server)
+                self._servers[server.key] = server
+                for check in real.checks.values():
+                    self._users.setdefault(check, []).append(server)
         self._runner = Runner((), self._changed)
         self._scripts = ScriptQueue(self._script_failed)
-        self._standings: dict[int, Standing] = {}
-        self._weights: dict[RealKey, int] = {}
+        self._places = {
+            key: (service, index)
+            for service in self._services
+            for index, key in enumerate(service.keys)
+        }
 
     def begin(self, unlisted: Set[RealKey]) -> None:
         """Take over what an earlier process had found: a check was failing where nobody who shares
         it was in the table."""
-        out = {id(server) for key, server in self._servers.items() if key in unlisted}
         down = {
             check
             for check, users in self._users.items()
-            if all(id(server) in out for server in users)
+            if all(server.key in unlisted for server in users)
         }
         self._runner = Runner(self._users, self._changed, down, self._failed)
         for server in self._servers.values():
-            server.well = self._is_well(server)
-        for index, service in enumerate(self._services):
-            standing = self._stand(service, before=False)
-            self._standings[index] = standing
+            checks = server.settings.checks.values()
+            server.checks = [self._runner.watched[check] for check in checks]
+            server.well = _is_well(server)
+        for service in self._services:
+            standing = _stand(service, quorum_before=False)
+            service.standing = standing
             if standing.quorum:
-                self._scripts.tell(index, service.pool.quorum_up)
+                self._scripts.tell(service, service.settings.pool.quorum_up)
             else:
-                self._tell_quorum(index, service, standing)
+                self._tell_quorum(service, standing)
+
+    @property
+    def may_suspend(self) -> bool:
+        """Some service wants its checks suspended while its address is elsewhere."""
+        return any(service.settings.pool.ha_suspend for service in self._services)
+
+    def suspend(self, carried: Set[IPv4Address]) -> None:
+        """Suspend the checks of `ha_suspend` services whose address this node does not have, and
+        of nobody else; resume the others."""
+        for service in self._services:
+            wanted = service.settings
+            suspended = wanted.pool.ha_suspend and wanted.address not in carried
+            if suspended != service.suspended:
+                service.suspended = suspended
+                self._tell_suspended(wanted, suspended)
+        for check, users in self._users.items():
+            suspended = all(server.service.suspended for server in users)
+            self._runner.watched[check].suspended = suspended
 
     async def probe(self) -> None:
         """Until cancelled, also when there is nothing to watch."""
@@ -84,65 +132,51 @@ class DirectorHealth:
 
     async def farewell(self) -> None:
         """The director stops: with `omega` the down scripts are run, for a bounded time."""
-        for index, service in enumerate(self._services):
-            if not service.pool.omega:
+        for service in self._services:
+            if not service.settings.pool.omega:
                 continue
-            for server in self._servers.values():
-                if server.service is service and server.well:
-                    self._scripts.tell(id(server), server.settings.notify_down)
-            if index in self._standings and self._standings[index].quorum:
-                self._scripts.tell(index, service.pool.quorum_down)
+            for server in service.servers:
+                if server.well:
+                    self._scripts.tell(server, server.settings.notify_down)
+            if service.standing is not None and service.standing.quorum:
+                self._scripts.tell(service, service.settings.pool.quorum_down)
         await self._scripts.finish(FAREWELL_S)
 
     def wanted(self) -> tuple[tuple[ServiceSettings, ...], set[RealKey]]:
         """The services with the weights of now, sorry servers among their real servers, and who is
         out of the tables."""
-        services: list[ServiceSettings] = []
-        out: set[RealKey] = set()
-        for index, service in enumerate(self._services):
-            standing = self._look(index, service)
-            places = [*standing.places, *([standing.sorry] if service.sorry_server else [])]
-            full = with_sorry(service)
-            reals = []
-            for real, place in zip(full.real_servers, places, strict=True):
-                weighs_so = real.weight == place.weight
-                reals.append(real if weighs_so else replace(real, weight=place.weight))
-                self._weights[key_of(full, real)] = place.weight
-                if not place.listed:
-                    out.add(key_of(full, real))
-            services.append(replace(full, real_servers=tuple(reals)))
-        return tuple(services), out
+        for service in self._services:
+            if service.stale:
+                self._decide(service)
+        wanted = tuple(service.wanted or service.full for service in self._services)
+        return wanted, set().union(*(service.out for service in self._services))
 
-    def _look(self, index: int, service: ServiceSettings) -> Standing:
-        before = self._standings[index]
-        standing = self._stand(service, before.quorum)
-        self._standings[index] = standing
+    def _decide(self, service: _Service) -> None:
+        before = service.standing
+        assert before is not None, "begin() comes first"
+        standing = _stand(service, before.quorum)
+        service.standing = standing
         if standing.quorum != before.quorum:
-            self._tell_quorum(index, service, standing)
-        return standing
-
-    def _stand(self, service: ServiceSettings, before: bool) -> Standing:
-        now = clock.now()
-        members = [
-            Member(server.well, self._weight(server, now), server.settings.inhibit)
-            for server in (self._servers[key_of(service, real)] for real in service.real_servers)
-        ]
-        sorry = service.sorry_server
-        return stand(service.pool, members, before, sorry.weight if sorry else None)
-
-    def _weight(self, server: _Server, now: float) -> int:
-        outcomes = (self._runner.watched[c].outcome for c in server.settings.checks.values())
-        weight = weight_of(server.settings.weight, outcomes)
-        return slow_start(weight, now - server.since, server.service.pool.slow_start_s)
-
-    def _is_well(self, server: _Server) -> bool:
-        return all(self._runner.watched[c].verdict.up for c in server.settings.checks.values())
+            self._tell_quorum(service, standing)
+        places = (*standing.places, standing.sorry)  # of full.real_servers; the last may be spare
+        reals = []
+        service.out = set()
+        for key, real, place in zip(service.keys, service.full.real_servers, places, strict=False):
+            weighs_so = real.weight == place.weight
+            reals.append(real if weighs_so else replace(real, weight=place.weight))
+            if not place.listed:
+                service.out.add(key)
+        service.wanted = replace(service.full, real_servers=tuple(reals))
+        # While somebody starts slowly, the weights change by themselves.
+        slow, now = service.settings.pool.slow_start_s, clock.now()
+        service.stale = any(now - server.since < slow for server in service.servers)
 
     # what is told
 
     def _changed(self, check: CheckSettings) -> None:
         for server in self._users[check]:
-            well = self._is_well(server)
+            server.service.stale = True
+            well = _is_well(server)
             if well != server.well:
                 server.well = well
                 server.since = clock.now()
@@ -150,7 +184,7 @@ class DirectorHealth:
         self._news()
 
     def _tell_server(self, server: _Server, check: CheckSettings) -> None:
-        service, real = server.service, server.settings
+        service, real = server.service.settings, server.settings
         verdict = self._runner.watched[check].verdict
         named = ""
         if len(real.checks) > 1:
@@ -168,9 +202,10 @@ class DirectorHealth:
         message = f"{service.name}: {real.name} ({real.address}:{real.port}) {word}"
         data = {"service": service.name, "real_server": real.name, "address": str(real.address)}
         self._event(name, real.name, message, cause, data)
-        self._scripts.tell(id(server), real.notify_up if server.well else real.notify_down)
+        self._scripts.tell(server, real.notify_up if server.well else real.notify_down)
 
-    def _tell_quorum(self, index: int, service: ServiceSettings, standing: Standing) -> None:
+    def _tell_quorum(self, told: _Service, standing: Standing) -> None:
+        service = told.settings
         rules, sorry = service.pool, service.sorry_server
         if standing.quorum:
             name, word, sign = "director.quorum_gained", "gained", "+"
@@ -185,15 +220,22 @@ class DirectorHealth:
         cause = f"the weight {standing.weight} of the well real servers {bound}"
         data = {"service": service.name, "weight": standing.weight, "quorum": rules.quorum}
         self._event(name, service.name, message, cause, data)
-        self._scripts.tell(index, rules.quorum_up if standing.quorum else rules.quorum_down)
+        self._scripts.tell(told, rules.quorum_up if standing.quorum else rules.quorum_down)
+
+    def _tell_suspended(self, service: ServiceSettings, suspended: bool) -> None:
+        name = "director.checks_suspended" if suspended else "director.checks_resumed"
+        message = f"{service.name}: checks {'suspended' if suspended else 'resumed'}"
+        cause = f"this node {'does not carry' if suspended else 'carries'} {service.address}"
+        self._event(name, service.name, message, cause, {"service": service.name})
 
     def _failed(self, check: CheckSettings, error: str) -> None:
         if not check.log_all_failures or not self._runner.watched[check].verdict.up:
             return
         for server in self._users[check]:
             real = server.settings
-            message = f"{server.service.name}: {real.name} ({real.address}:{real.port}) failed once"
-            data = {"service": server.service.name, "real_server": real.name}
+            name = server.service.settings.name
+            message = f"{name}: {real.name} ({real.address}:{real.port}) failed once"
+            data = {"service": name, "real_server": real.name}
             self._event("director.check_failed", real.name, message, error, data)
 
     def _script_failed(self, script: ScriptSettings, why: str) -> None:
@@ -204,7 +246,8 @@ class DirectorHealth:
 
     def weight(self, key: RealKey) -> int:
         """The weight of now of a real or sorry server."""
-        return self._weights[key]
+        service, index = self._places[key]
+        return (service.wanted or service.full).real_servers[index].weight
 
     def is_sorry(self, key: RealKey) -> bool:
         """It is no real server, but stands in for them."""
@@ -233,14 +276,33 @@ class DirectorHealth:
             "latency_ms": last and round(last.latency_s * 1000, 3),
             "error": last.error if last else "",
             "last_error": watched.verdict.error,
+            "suspended": watched.suspended,
         }
 
     def quorum(self, index: int) -> dict[str, Any]:
         """A service's part of `status`."""
-        rules, standing = self._services[index].pool, self._standings[index]
+        service = self._services[index]
+        rules, standing = service.settings.pool, service.standing
+        assert standing is not None
         return {
             "met": standing.quorum,
             "weight": standing.weight,
             "wanted": rules.quorum,
             "hysteresis": rules.hysteresis,
         }
+
+
+def _is_well(server: _Server) -> bool:
+    return all(watched.verdict.up for watched in server.checks)
+
+
+def _stand(service: _Service, quorum_before: bool) -> Standing:
+    now = clock.now()
+    rules, sorry = service.settings.pool, service.settings.sorry_server
+    members = []
+    for server in service.servers:
+        outcomes = [watched.outcome for watched in server.checks]
+        weight = weight_of(server.settings.weight, outcomes)
+        weight = slow_start(weight, now - server.since, rules.slow_start_s)
+        members.append(Member(server.well, weight, server.settings.inhibit))
+    return stand(rules, members, quorum_before, sorry.weight if sorry else None)

@@ -143,6 +143,8 @@ class DirectorRole:
         services, out = self._health.wanted()
         try:
             condition = await self._in_thread(lambda: self._machine.converge(services, out))
+            if self._health.may_suspend:
+                self._health.suspend(await self._in_thread(self._machine.carried))
         except OSError as error:
             condition = Condition(False, str(error), "")
         self._tell(condition)

@@ -1,9 +1,12 @@
 """Settings across the process border: frozen dataclasses to JSON-able data and back."""
 
-from ipaddress import IPv4Address, IPv4Interface
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 from typing import Any, TypeVar
 
 import msgspec
+
+from trimaran.vrrp.address import Address, Interface
 
 T = TypeVar("T")
 
@@ -18,7 +21,15 @@ def from_plain(kind: type[T], data: Any) -> T:
     return msgspec.convert(data, kind, dec_hook=_decode)
 
 
+_KINDS: dict[Any, Callable[[str], Any]] = {
+    IPv4Address: IPv4Address,
+    IPv4Interface: IPv4Interface,
+    Address: ip_address,
+    Interface: ip_interface,
+}
+
+
 def _decode(kind: type[Any], value: Any) -> Any:
-    if kind in (IPv4Address, IPv4Interface):
-        return kind(value)
-    raise NotImplementedError(f"{kind} does not cross the border")
+    if kind not in _KINDS:
+        raise NotImplementedError(f"{kind} does not cross the border")
+    return _KINDS[kind](value)

@@ -20,15 +20,15 @@ from trimaran.health.settings import (
     ScriptSettings,
     Target,
 )
+from trimaran.node.plan_vrrp import vrrp_settings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
 from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualRouter, VirtualService
+from trimaran.stack.model import RealServer, Stack, VirtualService
 from trimaran.stack.nearest import suggestion
-from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
 
 def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "") -> NodePlan:
@@ -50,13 +50,9 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
         )
     roles |= _named("proxy", _proxies(stack, node))
     roles |= _named("site", _sites(stack, node))
-    routers = tuple(
-        _router(stack, node, name, router)
-        for name, router in stack.virtual_routers.items()
-        if node in router.members
-    )
-    if routers:
-        roles["vrrp"] = VrrpSettings(node, routers)
+    vrrp = vrrp_settings(stack, node)
+    if vrrp.routers:
+        roles["vrrp"] = vrrp
     return NodePlan(node, roles)
 
 
@@ -136,6 +132,7 @@ def _pool(service: VirtualService) -> PoolSettings:
         sorry_inhibit=service.sorry_server_inhibit,
         slow_start_s=service.slow_start,
         omega=service.omega,
+        ha_suspend=service.ha_suspend,
     )
 
 
@@ -206,25 +203,3 @@ def _named(role: str, all_settings: Iterator[ProxySettings]) -> dict[str, RoleSe
     if len(found) == 1:
         return {role: found[0]}
     return {f"{role}:{settings.name}": settings for settings in found}
-
-
-def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> RouterSettings:
-    authentication = router.authentication
-    password = authentication.password if authentication else None
-    arp = router.gratuitous_arp
-    return RouterSettings(
-        name=name,
-        router_id=router.router_id,
-        interface=stack.nodes[node].interface,
-        priority=router.members[node],
-        addresses=router.addresses,
-        source=stack.nodes[node].address,
-        advert_interval_s=router.advert_interval,
-        password=password.get_secret_value().encode() if password else None,
-        preempt=router.preempt,
-        preempt_delay_s=router.preempt_delay,
-        garp_repeat=arp.repeat,
-        garp_delay_s=arp.delay,
-        garp_refresh_s=arp.refresh,
-        garp_refresh_repeat=arp.refresh_repeat,
-    )

@@ -9,6 +9,7 @@ import pwd
 import select
 import socket
 import sys
+from contextlib import ExitStack
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from trimaran.node.plain import from_plain
 from trimaran.proxy.settings import ProxySettings
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import Http
-from trimaran.system.engine import Door, Engine, EngineError
+from trimaran.system.engine import Engine, EngineError
 
 FIRST_FD = 3  # sd_listen_fds(3)
 GRACEFUL_STOP_S = 10.0
@@ -130,15 +131,15 @@ class ProxyRole:
 
     def _reload(self, settings: ProxySettings) -> None:
         """The sockets of new listeners came with the message, in their order in the settings."""
-        came = self._channel.descriptors
         new = [door for door in settings.listeners if door not in self._doors]
-        try:
-            doors: dict[Door, int | None] = dict.fromkeys(settings.listeners)
-            doors.update(zip(new, came, strict=True))
+        sockets = [socket.socket(fileno=fd) for fd in self._channel.descriptors]
+        self._channel.descriptors.clear()
+        with ExitStack() as closing:  # the engine makes copies
+            for each in sockets:
+                closing.enter_context(each)
+            came = dict(zip(new, sockets, strict=True))
+            doors = [came.get(door, door) for door in settings.listeners]
             self._engine.swap(snapshot(Http.model_validate(settings.http)), doors)
-        finally:
-            while came:
-                os.close(came.pop())
         self._doors = settings.listeners
 
 

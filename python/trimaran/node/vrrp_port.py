@@ -1,57 +1,85 @@
 """One interface as the vrrp process uses it."""
 
 import errno
-from ipaddress import IPv4Address
 
 from trimaran.system.netlink import Link, Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
+from trimaran.vrrp.address import Address
 from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import RouterSettings
 
 
 class Port:
-    """One interface and the virtual routers on it."""
+    """One interface and the virtual routers on it, by family (IPv6?) and router id."""
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
-        self.routers: dict[int, Router] = {}
+        self.routers: dict[tuple[bool, int], Router] = {}
         self.link: Link | None = None
-        self.addresses: list[IPv4Address] = []
-        self.socket: VrrpSocket | None = None
+        self.addresses: list[Address] = []
+        self.sockets: dict[bool, VrrpSocket] = {}
+
+    def add(self, router: Router) -> None:
+        """Put the router on this interface. Raises ValueError when its id is taken."""
+        settings = router.settings
+        key = settings.ipv6, settings.router_id
+        if key in self.routers:
+            raise ValueError(
+                f"{settings.name} and {self.routers[key].settings.name} both have "
+                f"router_id {settings.router_id} on {self.interface}: give one of them another"
+            )
+        self.routers[key] = router
 
     def look(self, netlink: Netlink) -> None:
-        """Take note of what the interface is now; a new one needs a new socket."""
+        """Take note of what the interface is now; a new one needs new sockets."""
         self.link = link = netlink.link(self.interface)
-        self.addresses = [address.ip for address in netlink.addresses(self.interface)]
+        self.addresses = [each.ip for each in netlink.every_address(self.interface)]
         index = link.index if link else None
-        if self.socket is not None and self.socket.interface_index != index:
-            self.socket.close()
-            self.socket = None
-        if link is None or self.socket is not None:
+        for ipv6, socket in list(self.sockets.items()):
+            if socket.interface_index != index:
+                self.sockets.pop(ipv6).close()
+        if link is None:
             return
         try:
-            self.socket = VrrpSocket(link.index)
+            for ipv6 in {key[0] for key in self.routers} - self.sockets.keys():
+                self.sockets[ipv6] = VrrpSocket(link.index, ipv6)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             self.link = None  # gone between the look and the socket; the monitor will tell
 
-    def source(self, settings: RouterSettings) -> tuple[IPv4Address | None, str]:
+    def source(self, settings: RouterSettings) -> tuple[Address | None, str]:
         """Where that router advertises from here, or None and why there is nowhere."""
-        if trouble := self._trouble():
+        if trouble := self._trouble(settings.track_own_interface):
             return None, trouble
-        virtual = {address.ip for address in settings.addresses}
         if settings.source is not None:
             if settings.source in self.addresses:
                 return settings.source, ""
             return None, f"{self.interface} does not carry {settings.source}, the source of adverts"
-        own = [address for address in self.addresses if address not in virtual]
-        return (own[0], "") if own else (None, f"{self.interface} has no IPv4 address of its own")
+        virtual = {address.ip for address in settings.carried}
+        own = [
+            address
+            for address in self.addresses
+            if address.version == (6 if settings.ipv6 else 4) and address not in virtual
+        ]
+        if settings.ipv6:  # RFC 9568 §5.1.2.1: a link-local address
+            own = [address for address in own if address.is_link_local]
+        kind = "IPv6 link-local" if settings.ipv6 else "IPv4"
+        return (own[0], "") if own else (None, f"{self.interface} has no {kind} address of its own")
 
-    def _trouble(self) -> str:
+    def _trouble(self, tracked: bool) -> str:
         """Why nothing can be sent here; empty when it can."""
         if self.link is None:
             return f"there is no interface {self.interface}"
-        if not self.link.up:
-            return f"{self.interface} is down"
-        return "" if self.link.carrier else f"{self.interface} has no carrier"
+        if not tracked:
+            return ""
+        return link_trouble(self.interface, self.link)
+
+
+def link_trouble(name: str, link: Link | None) -> str:
+    """Why an interface is of no use; empty when it is."""
+    if link is None:
+        return f"there is no interface {name}"
+    if not link.up:
+        return f"{name} is down"
+    return "" if link.carrier else f"{name} has no carrier"

@@ -14,23 +14,19 @@ from typing import Any, NoReturn
 
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
-from trimaran.node.vrrp_port import Port
+from trimaran.node.vrrp_hands import Hands
+from trimaran.node.vrrp_port import Port, link_trouble
+from trimaran.node.vrrp_timers import Timers
+from trimaran.node.vrrp_watch import Watch
 from trimaran.system import clock, realtime
-from trimaran.system.announce import Announcer
 from trimaran.system.link_monitor import LinkMonitor
 from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
-from trimaran.vrrp.effects import (
-    Announce,
-    Effect,
-    Event,
-    HoldAddresses,
-    RemoveAddresses,
-    SendAdvert,
-)
-from trimaran.vrrp.packet import Advert, Rejection, decode, encode, router_id_of, unwrap
+from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
+from trimaran.vrrp.group import Group
+from trimaran.vrrp.packet import Rejection, decode, router_id_of
 from trimaran.vrrp.router import Router, State
-from trimaran.vrrp.settings import VrrpSettings
+from trimaran.vrrp.settings import GroupSettings, Track, VrrpSettings
 from trimaran.vrrp.status import router_status
 
 REALTIME_PRIORITY = 50
@@ -44,24 +40,28 @@ class VrrpRole:
         self._channel = channel
         self._unsaid = 0
         self._stopping = False
-        self._complaints: dict[str, str] = {}
         self._ports: dict[str, Port] = {}
         self._routers = [Router(each) for each in settings.routers]
+        self._dialects = {router: router.settings.dialect() for router in self._routers}
         for router in self._routers:
             interface = router.settings.interface
-            port = self._ports.setdefault(interface, Port(interface))
-            number = router.settings.router_id
-            if number in port.routers:
-                raise ValueError(
-                    f"{router.settings.name} and {port.routers[number].settings.name} both have "
-                    f"router_id {number} on {interface}: give one of them another"
-                )
-            port.routers[number] = router
-        ours = {address.ip for each in settings.routers for address in each.addresses}
+            self._ports.setdefault(interface, Port(interface)).add(router)
+        self._groups = {
+            router: group
+            for group in (self._group(each) for each in settings.groups)
+            for router in group.members
+        }
+        self._watches = [Watch(each, self._heard_of) for each in settings.watches]
+        ours = {address.ip for each in settings.routers for address in each.carried}
         self._netlink = Netlink()
         self._monitor = LinkMonitor(frozenset(ours))
-        self._announcer = Announcer()
+        self._hands = Hands(self._ports, self._tell)
+        self._timers = Timers()
         self._signals = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def _group(self, settings: GroupSettings) -> Group:
+        members = [each for each in self._routers if each.settings.name in settings.members]
+        return Group(settings.name, members)
 
     def run(self, messages: list[Message]) -> None:
         """Until told to stop and every router has stopped. However it ends, no address stays.
@@ -84,11 +84,12 @@ class VrrpRole:
     # -- the loop
 
     def _start(self) -> None:
-        for router in self._routers:
-            self._clear_the_ground(router)
+        leftovers = {router for router in self._routers if self._finds_leftovers(router)}
         self._look_at_interfaces()
+        for watch in self._watches:
+            watch.look(clock.now())
         for router in self._routers:
-            router.start(clock.now())
+            router.start(clock.now(), router in leftovers)
             self._act(router)
         realtime.freeze_garbage()
         self._say({"kind": "ready"})
@@ -96,31 +97,49 @@ class VrrpRole:
     def _turn(self) -> None:
         """Wait for what comes first, then: orders, interfaces, packets, and only then timers, so
         that an advert that waited in the socket counts before the silence it would have ended."""
-        sources = {
-            each.fileno(): each
-            for each in (self._channel, self._monitor, *(p.socket for p in self._ports.values()))
-            if each is not None and each.fileno() >= 0
-        }
-        readable = select.select([*sources, self._signals], [], [], self._patience())[0]
+        sockets = [
+            (port, socket) for port in self._ports.values() for socket in port.sockets.values()
+        ]
+        waiting: list[Any] = [self._monitor, self._signals, *(socket for _, socket in sockets)]
+        if self._channel.fileno() >= 0:
+            waiting.append(self._channel)
+        for watch in self._watches:
+            waiting += watch.descriptors()
+        readable = select.select(waiting, [], [], self._patience())[0]
+        if readable:
+            self._read(readable, sockets)
+        self._look_at_watches(readable)
+        now = clock.now()
+        for router in self._timers.due(now):
+            router.timeout(max(now, clock.now()))
+            self._act(router)
+        self._hands.pump(clock.now())
+
+    def _read(self, readable: list[Any], sockets: list[tuple[Port, VrrpSocket]]) -> None:
         if self._signals in readable:
             os.eventfd_read(self._signals)
             self._stop()
-        if self._channel.fileno() in readable:
+        if self._channel in readable:
             self._listen_to_supervisor()
-        if self._monitor.fileno() in readable and self._monitor.changed():
+        if self._monitor in readable and self._monitor.changed():
             self._look_at_interfaces()
-        for port in self._ports.values():
-            if port.socket is not None and port.socket.fileno() in readable:
-                self._receive(port, port.socket)
-        for router in self._routers:
-            due = router.next_timeout()
-            if due is not None and due <= clock.now():
-                router.timeout(clock.now())
-                self._act(router)
+        for port, socket in sockets:
+            if socket in readable and socket.fileno() >= 0:
+                self._receive(port, socket)
 
     def _patience(self) -> float | None:
-        due = [at for each in self._routers if (at := each.next_timeout()) is not None]
-        return max(0.0, min(due) - clock.now()) if due else None
+        times = (
+            self._timers.next(),
+            self._hands.next_due(),
+            *(w.next_due() for w in self._watches),
+        )
+        due = min((at for at in times if at is not None), default=None)
+        return None if due is None else max(0.0, due - clock.now())
+
+    def _look_at_watches(self, readable: list[Any]) -> None:
+        for watch in self._watches:
+            if clock.now() >= watch.next_due() or not set(readable).isdisjoint(watch.descriptors()):
+                watch.look(clock.now())
 
     def _all_stopped(self) -> bool:
         return all(router.state is State.STOPPED for router in self._routers)
@@ -136,7 +155,9 @@ class VrrpRole:
         for router in self._routers:
             if router.state in (State.MASTER, State.RESIGNING):
                 for effect in (SendAdvert(0), RemoveAddresses()):
-                    self._perform(router, effect)
+                    self._hands.perform(router, effect)
+        for watch in self._watches:
+            watch.close()
 
     # -- what comes in
 
@@ -171,21 +192,16 @@ class VrrpRole:
 
     def _receive(self, port: Port, socket: VrrpSocket) -> None:
         for _ in range(MOST_PER_WAKE):
-            data = socket.receive()
-            if data is None:
+            datagram = socket.receive()
+            if datagram is None:
                 return
-            datagram = unwrap(data)
             if isinstance(datagram, Rejection):
                 continue
-            router = port.routers.get(router_id_of(datagram) or 0)
+            key = datagram.source.version == 6, router_id_of(datagram) or 0
+            router = port.routers.get(key)
             if router is None:  # other virtual routers live on this LAN too
                 continue
-            told = decode(
-                datagram,
-                router_id=router.settings.router_id,
-                interval_s=router.interval_s,
-                password=router.settings.password,
-            )
+            told = decode(datagram, self._dialects[router])
             if isinstance(told, Rejection):
                 router.reject(told, datagram.source, clock.now())
             else:
@@ -199,56 +215,44 @@ class VrrpRole:
                 source, cause = port.source(router.settings)
                 router.set_interface(source, cause, clock.now())
                 self._act(router)
+        self._look_at_tracked_interfaces()
+
+    def _look_at_tracked_interfaces(self) -> None:
+        for router, track in self._tracks("interface"):
+            trouble = link_trouble(track.name, self._netlink.link(track.name))
+            router.set_track(track, not trouble, trouble or f"{track.name} is up", clock.now())
+            self._act(router)
+
+    def _heard_of(self, name: str, well: bool, cause: str, value: int) -> None:
+        """What a watch found."""
+        kinds = {watch.settings.name: watch.settings.kind for watch in self._watches}
+        for router, track in self._tracks("watch"):
+            if track.name != name:
+                continue
+            if kinds[name] == "file" and track.weight:  # its number counts, whatever it is
+                well = (track.weight > 0) is not track.reverse
+            router.set_track(track, well, cause, clock.now(), value)
+            self._act(router)
+
+    def _tracks(self, kind: str) -> list[tuple[Router, Track]]:
+        return [
+            (router, track)
+            for router in self._routers
+            for track in router.settings.tracks
+            if track.kind == kind
+        ]
 
     # -- what goes out
 
     def _act(self, router: Router) -> None:
-        for effect in router.take_effects():
-            self._perform(router, effect)
-
-    def _perform(self, router: Router, effect: Effect) -> None:
-        """One refusal of the kernel is told, and the next effect is tried: to stop half-way
-        would leave more wrong than to go on."""
-        name, port = router.settings.name, self._ports[router.settings.interface]
-        try:
-            match effect:
-                case SendAdvert(priority):
-                    self._send(router, port, priority)
-                case HoldAddresses(lifetime_s):
-                    for address in router.settings.addresses:
-                        self._netlink.set_address(port.interface, address, lifetime_s=lifetime_s)
-                case RemoveAddresses():
-                    for address in router.settings.addresses:
-                        self._netlink.remove_address(port.interface, address)
-                case Announce(repeat):
-                    self._announce(router, port, repeat)
-                case Event():
-                    self._tell(name, effect)
-        except OSError as error:
-            self._complain(name, type(effect).__name__, str(error))
-
-    def _send(self, router: Router, port: Port, priority: int) -> None:
-        if port.socket is None or router.source is None:
-            return  # in FAULT; a resignation that cannot be sent is not an error
-        settings = router.settings
-        addresses = tuple(address.ip for address in settings.addresses)
-        advert = Advert(
-            settings.router_id, priority, router.interval_s, addresses, settings.password
-        )
-        port.socket.send(encode(advert), router.source)
-
-    def _announce(self, router: Router, port: Port, repeat: int) -> None:
-        if port.link is None:
-            return
-        for _ in range(repeat):
-            for address in router.settings.addresses:
-                self._announcer.announce(port.interface, port.link.mac, address.ip)
-
-    def _complain(self, subject: str, action: str, error: str) -> None:
-        """The same trouble is told once, not once a second."""
-        if self._complaints.get(f"{subject} {action}") != error:
-            self._complaints[f"{subject} {action}"] = error
-            self._tell(subject, Event("vrrp.warning", f"{subject}: {action} failed", error))
+        """Carry out what the router wants, and what its group wants because of it."""
+        group = self._groups.get(router)
+        if group is not None:
+            group.settle(clock.now())
+        for each in group.members if group else (router,):
+            for effect in each.take_effects():
+                self._hands.perform(each, effect)
+            self._timers.arm(each)
 
     def _tell(self, subject: str, event: Event) -> None:
         self._say(
@@ -289,21 +293,23 @@ class VrrpRole:
                 message = f"{what} was refused: adverts may be late on a busy machine"
                 self._tell("vrrp", Event("preflight.warning", message, str(error)))
 
-    def _clear_the_ground(self, router: Router) -> None:
-        """An address with a lifetime on our interface was left behind by a killed daemon of ours;
-        any other holder is somebody else."""
+    def _finds_leftovers(self, router: Router) -> bool:
+        """An address with a lifetime on our interface was left behind by a killed daemon of ours:
+        it stays until we know who is master, or its lease ends. Any other is somebody else's."""
         name, interface = router.settings.name, router.settings.interface
-        for address in router.settings.addresses:
+        found = False
+        for address in router.settings.carried:
             for holding in self._netlink.holdings(address.ip):
                 if holding.interface == interface and not holding.permanent:
-                    self._netlink.remove_address(interface, holding.address)
-                    message = f"{name}: removed {address.ip} from {interface}"
+                    found = True
+                    message = f"{name}: found {address.ip} on {interface}"
                     cause = "a killed daemon left it behind"
                     self._tell(name, Event("vrrp.warning", message, cause))
                 else:
                     message = f"{name}: {address.ip} is on {holding.interface} already"
                     cause = "somebody else configured it for good; remove it there"
                     self._tell(name, Event("preflight.warning", message, cause))
+        return found
 
 
 def _first_messages(channel: Channel) -> list[Message]:

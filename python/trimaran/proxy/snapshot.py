@@ -7,8 +7,8 @@ serve, unknown $variables included.
 import json
 from typing import Any
 
-from trimaran.proxy.mime import MEDIA_TYPES
 from trimaran.stack.http import Files, Http, Location, ProxyPass, Return, Server, Upstream
+from trimaran.stack.mime_types import BUILT_IN_TYPES
 
 
 def snapshot(http: Http) -> str:
@@ -17,7 +17,7 @@ def snapshot(http: Http) -> str:
         {
             "servers": [_server(server) for server in http.servers],
             "upstreams": [_upstream(upstream) for upstream in http.upstreams],
-            "types": http.types or MEDIA_TYPES,
+            "types": http.types or BUILT_IN_TYPES,
             "default_type": http.default_type,
             "limits": {
                 "body_size": http.client_max_body_size,

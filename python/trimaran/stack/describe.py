@@ -79,13 +79,15 @@ def _routers(stack: Stack, node: str) -> list[str]:
         if node not in router.members:
             continue
         addresses = ", ".join(
-            str(each.ip) if each.network.prefixlen == 32 else str(each) for each in router.addresses
+            str(each.ip) if each.network.prefixlen == each.max_prefixlen else str(each)
+            for each in router.addresses + router.unadvertised
         )
         rank = sorted(router.members.values(), reverse=True).index(router.members[node])
         place = "" if len(router.members) == 1 else ", first" if rank == 0 else ", stands by"
+        interface = router.interfaces.get(node, stack.nodes[node].interface)
         tasks.append(
             f"vrrp {name}: id {router.router_id}, priority {router.members[node]}{place}, "
-            f"carries {addresses} on {stack.nodes[node].interface} while it is master"
+            f"carries {addresses} on {interface} while it is master"
         )
     return tasks
 

@@ -121,7 +121,9 @@ class Walk:
 
     def warn(self, place: Place, word: str, message: str) -> None:
         """Say something besides what becomes of the statement."""
-        self._others.append(Note(place, word, "warning", message))
+        note = Note(place, word, "warning", message)
+        if note not in self._others:
+            self._others.append(note)
 
     def refuse(self, statement: Statement, message: str, help_: str = "") -> None:
         """The configuration cannot be used because of this statement."""

@@ -5,11 +5,9 @@ lvs_id) unless the caller names it; other machines are known by address.
 """
 
 import re
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, SecretStr
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Any
 
 from trimaran.stack.blocks import KEEPALIVED as GRAMMAR
 from trimaran.stack.blocks import Statement, parse
@@ -21,49 +19,33 @@ from trimaran.stack.keepalived_checks import (
     CheckReader,
     common_checks,
     single,
+    without_scripts,
 )
 from trimaran.stack.keepalived_directives import (
-    AUTHENTICATION,
     GLOBAL,
-    INSTANCE,
     KEEPALIVED,
     REAL,
     ROOT,
     SERVICE,
 )
-from trimaran.stack.keepalived_options import OptionReader, Options
+from trimaran.stack.keepalived_groups import group_listens
+from trimaran.stack.keepalived_instance import InstanceReader
+from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
-from trimaran.stack.keepalived_values import (
-    LONGEST_S,
-    address_options,
-    advert_interval,
-    auth_type,
-    initial_state,
-    interface_name,
-    multicast_group,
-    spoken_version,
-    three_adverts,
-)
 from trimaran.stack.model import (
-    GratuitousArp,
-    Node,
-    PassAuthentication,
     RealServer,
     Stack,
-    VirtualRouter,
     VirtualService,
 )
-from trimaran.stack.references import Path, find
+from trimaran.stack.nearest import suggestion
+from trimaran.stack.references import find
 from trimaran.stack.report import Note
-from trimaran.stack.values import address, choice, integer, interface_address, seconds, word
-
-T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
+from trimaran.stack.values import address, choice, integer, word
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_SCHEDULERS = {"rr": "rr", "wrr": "wrr"}
+_SCHEDULERS = {"rr": "rr", "wrr": "wrr", "fo": "fo"}
 _KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
-_ALGO_HELP = "today there are rr and wrr: write `lb_algo wrr`"
+_ALGO_HELP = "today there are rr, wrr and fo: write `lb_algo wrr`"
 
 
 def read_keepalived(
@@ -80,38 +62,37 @@ def read_keepalived(
     return _File(Walk(KEEPALIVED, notes), statements, files, node).read()
 
 
-class _File(OptionReader):
+class _File(InstanceReader):
     def __init__(
         self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
     ) -> None:
-        super().__init__(walk)
+        super().__init__(walk, walk.honoured(statements, ROOT))
         self.node = node
-        self.top = walk.honoured(statements, ROOT)
-        self.places: dict[Path, Statement] = {}
-        self.globals: Options = {}
         self.checks = CheckReader(walk, statements, files)
 
     def read(self) -> tuple[Stack, list[Note]]:
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
         self.globals = self._options(blocks, GLOBAL)
-        self._global_values()
         name = self._node_name()
-        instances = [self._instance(each, name) for each in self._named("vrrp_instance")]
-        routers = {key: router for key, router, _node in filter(None, instances)}
-        nodes = [node for _key, _router, node in filter(None, instances)]
-        services = dict(filter(None, map(self._service, self._named("virtual_server"))))
-        self._one_interface(nodes)
-        node = next(iter(nodes), Node(interface=self._default_interface()))
+        read = [self._instance(each, name) for each in self._named("vrrp_instance")]
+        node, instances = self._one_node(name, [each for each in read if each is not None])
+        routers = {key: router for key, router, _node in instances}
+        groups = dict(filter(None, map(self._sync_group, self._named("vrrp_sync_group"))))
+        watches = self._watches()
+        services = dict(
+            found for each in self._named("virtual_server") for found in self._services(each)
+        )
         self.walk.finish()
-        stack = Stack(nodes={name: node}, virtual_routers=routers, virtual_services=services)
+        stack = Stack(
+            nodes={name: node},
+            virtual_routers=routers,
+            sync_groups=groups,
+            watches=watches,
+            virtual_services=services,
+        )
         self._check_references(stack)
         self.walk.finish()
         return stack, self.walk.notes()
-
-    # reading options
-
-    def _named(self, name: str) -> list[Statement]:
-        return [statement for statement in self.top if statement.name == name]
 
     # global_defs
 
@@ -126,140 +107,23 @@ class _File(OptionReader):
             self.walk.explain(statement, "not possible as a name of a node: it is called 'node'")
         return "node"
 
-    def _default_interface(self) -> str:
-        return self._value(self.globals, "default_interface", interface_name, "eth0")
-
-    def _global_values(self) -> None:
-        """What can only be as it is."""
-        self._value(self.globals, "vrrp_version", spoken_version, 2)
-        self._value(self.globals, "vrrp_mcast_group4", multicast_group, "")
-        self._value(self.globals, "vrrp_down_timer_adverts", three_adverts, 3)
-
-    # vrrp_instance
-
-    def _instance(self, statement: Statement, node: str) -> tuple[str, VirtualRouter, Node] | None:
-        name = statement.arguments[0]
-        before = len(self.walk.problems)
-        options = self._options(statement.block or (), INSTANCE)
-        self._again(("virtual_routers", name), statement)
-        interface = self._value(options, "interface", interface_name, self._default_interface())
-        if "default_interface" not in self.globals:
-            self._required(options, "interface", statement)
-        self._required(options, "virtual_router_id", statement)
-        addresses = self._addresses(statement, options, interface)
-        self._value(options, "version", spoken_version, 2)
-        self._value(options, "mcast_dst_ip", multicast_group, "")
-        self._value(options, "down_timer_adverts", three_adverts, 3)
-        self._tracked(options, interface)
-        state = self._value(options, "state", initial_state, "backup")
-        priority = self._priority(options, state)
-        preempt = "preempt" not in options or options["preempt"].name == "preempt"
-        if not preempt and state == "master":
-            message = "with `state MASTER` keepalived ignores this; here it holds: use state BACKUP"
-            self.walk.explain(options["preempt"], message)
-        router = self._build(
-            VirtualRouter,
-            statement,
-            router_id=self._value(options, "virtual_router_id", integer(1, 255), 1),
-            addresses=addresses or (IPv4Interface("0.0.0.0"),),
-            advert_interval=self._value(options, "advert_int", advert_interval, 1.0),
-            authentication=self._authentication(options),
-            preempt=preempt,
-            preempt_delay=self._value(options, "preempt_delay", seconds(0, 1000), 0.0),
-            gratuitous_arp=self._gratuitous_arp(options),
-            members={node: priority},
-        )
-        source = self._value(options, "mcast_src_ip", address, None)
-        if router is None or len(self.walk.problems) > before:
-            return None
-        return name, router, Node(interface=interface, address=source)
-
-    def _again(self, path: Path, statement: Statement) -> None:
-        if path in self.places:
-            line = self.places[path].place.line
-            self.walk.refuse(statement, f"'{path[1]}' is there already, in line {line}")
-        self.places[path] = statement
-
-    def _priority(self, options: Options, state: str) -> int:
-        if "priority" not in options and state == "master":
-            return 255
-        return self._value(options, "priority", integer(1, 255), 100)
-
-    def _addresses(
-        self, statement: Statement, options: Options, interface: str
-    ) -> tuple[IPv4Interface, ...]:
-        if not self._required(options, "virtual_ipaddress", statement):
-            return ()
-        found: list[IPv4Interface] = []
-        for entry in options["virtual_ipaddress"].block or ():
-            self.walk.note(entry, "honoured")
-            try:
-                found.append(interface_address(entry.name))
-                idle = address_options(entry, interface)
-            except RefusedError as error:
-                self.walk.refuse(entry, error.message, error.help)
-                continue
-            if idle:
-                self.walk.note(entry, "no effect", f"{', '.join(idle)}; the address is honoured")
-        if not found and not self.walk.problems:
-            self.walk.refuse(options["virtual_ipaddress"], "holds no address")
-        return tuple(found)
-
-    def _tracked(self, options: Options, interface: str) -> None:
-        statement = options.get("track_interface")
-        for entry in statement.block or () if statement else ():
-            self.walk.note(entry, "honoured")
-            if entry.name != interface or entry.arguments:
-                help_ = f"only the instance's own interface {interface} is tracked, without weight"
-                self.walk.refuse(entry, "cannot be tracked yet", help_)
-
-    def _authentication(self, options: Options) -> PassAuthentication | None:
-        statement = options.get("authentication")
-        if statement is None:
-            return None
-        inner = self._options(statement.block or (), AUTHENTICATION)
-        self._value(inner, "auth_type", auth_type, "pass")
-        if not self._required(inner, "auth_type", statement):
-            return None
-        if not self._required(inner, "auth_pass", statement):
-            return None
-        password = inner["auth_pass"].arguments[0]
-        if not password:
-            self.walk.refuse(inner["auth_pass"], "is empty")
-        if len(password.encode(errors="surrogateescape")) > 8:
-            message = (
-                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
-            )
-            self.walk.warn(inner["auth_pass"].place, "auth_pass", message)
-        return PassAuthentication(type="pass", password=SecretStr(password))
-
-    def _gratuitous_arp(self, options: Options) -> GratuitousArp:
-        def garp(name: str, convert: Callable[[str], T], default: T) -> T:
-            shared = self._value(self.globals, f"vrrp_{name}", convert, default)
-            return self._value(options, name, convert, shared)
-
-        return GratuitousArp(
-            repeat=garp("garp_master_repeat", integer(1, 100), 5),
-            delay=garp("garp_master_delay", seconds(0, LONGEST_S), 5.0),
-            refresh=garp("garp_master_refresh", seconds(0, LONGEST_S), 0.0),
-            refresh_repeat=garp("garp_master_refresh_repeat", integer(1, 100), 1),
-        )
-
-    def _one_interface(self, nodes: list[Node]) -> None:
-        """A node of the model has one interface (and one source address)."""
-        for statement, node in zip(self._named("vrrp_instance"), nodes, strict=False):
-            if node != nodes[0]:
-                message = "is on another interface, or has another source address, than the first"
-                self.walk.refuse(statement, message, "a node has one interface for now")
-
     # virtual_server
 
-    def _service(self, statement: Statement) -> tuple[str, VirtualService] | None:
+    def _services(self, statement: Statement) -> Iterator[tuple[str, VirtualService]]:
+        """One, or one for each address of a group. They share their checks; the scripts are run for
+        the first alone, as for the one service that they are to keepalived."""
+        for place, listen in enumerate(self._listens(statement)):
+            found = self._service(statement, listen)
+            if found is None:
+                return
+            name, service = found
+            yield name, (without_scripts(service) if place else service)
+
+    def _service(
+        self, statement: Statement, listen: tuple[IPv4Address, int]
+    ) -> tuple[str, VirtualService] | None:
         before = len(self.walk.problems)
         options = self._options(statement.block or (), SERVICE)
-        listen = self._listen(statement)
-        if listen is None:
-            return None
         name = f"{listen[0]}:{listen[1]}"
         self._again(("virtual_services", name), statement)
         for option, help_ in (("lb_kind", _KIND_HELP), ("lb_algo", _ALGO_HELP)):
@@ -309,19 +173,31 @@ class _File(OptionReader):
             "sorry_server": ":".join(sorry.arguments) if sorry else None,
             "sorry_server_inhibit": self.checks.flag(options, "sorry_server_inhibit"),
             "omega": self.checks.flag(options, "omega"),
+            "ha_suspend": self.checks.flag(options, "ha_suspend"),
         }
 
-    def _listen(self, statement: Statement) -> tuple[IPv4Address, int] | None:
+    def _listens(self, statement: Statement) -> list[tuple[IPv4Address, int]]:
         first, *rest = statement.arguments
         try:
-            if first in ("group", "fwmark"):
-                refuse(f"by {first} is not supported yet", "write `virtual_server ADDRESS PORT`")
+            if first == "fwmark":
+                refuse("by fwmark is not supported yet", "write `virtual_server ADDRESS PORT`")
+            if first == "group":
+                return self._group(rest[0] if rest else "")
             if not rest:
                 refuse("needs a port", "DR forwards one port, without persistence")
-            return address(first), integer(1, 65535)(rest[0])
+            return [(address(first), integer(1, 65535)(rest[0]))]
         except RefusedError as error:
             self.walk.refuse(statement, error.message, error.help)
-            return None
+            return []
+
+    def _group(self, name: str) -> list[tuple[IPv4Address, int]]:
+        groups = {each.arguments[0]: each for each in self._named("virtual_server_group")}
+        if name not in groups:
+            refuse(f"there is no virtual_server_group '{name}'", suggestion(name, groups))
+        found = group_listens(groups[name], self.walk)
+        if not found and not self.walk.problems:
+            refuse(f"the group '{name}' holds no address")
+        return found
 
     def _real_server(
         self,

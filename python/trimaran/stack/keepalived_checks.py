@@ -27,7 +27,7 @@ from trimaran.stack.files import Files
 from trimaran.stack.keepalived_directives import CHECKERS, TLS, URL
 from trimaran.stack.keepalived_options import OptionReader, Options
 from trimaran.stack.keepalived_values import LONGEST_S, interface_name
-from trimaran.stack.model import RealServer
+from trimaran.stack.model import RealServer, VirtualService
 from trimaran.stack.patterns import compile_pattern
 from trimaran.stack.values import address, boolean, choice, integer, seconds, word
 
@@ -336,6 +336,16 @@ def with_check(server: RealServer) -> RealServer:
 def single(checks: dict[str, Check]) -> tuple[Check | None, dict[str, Check]]:
     """(`check`, `checks`) as the model has them."""
     return (next(iter(checks.values())), {}) if len(checks) == 1 else (None, checks)
+
+
+def without_scripts(service: VirtualService) -> VirtualService:
+    """The same service, which tells nobody."""
+    servers = {
+        name: server.model_copy(update={"notify_up": None, "notify_down": None})
+        for name, server in service.real_servers.items()
+    }
+    update = {"real_servers": servers, "quorum_up": None, "quorum_down": None}
+    return service.model_copy(update=update)
 
 
 def _plain(check: Check, port: int) -> Check:

@@ -15,6 +15,8 @@ _LATER = "not supported yet"
 
 ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
 AUTHENTICATION, SERVICE, REAL = "authentication", "virtual_server", "real_server"
+SCRIPT, PROCESS = "vrrp_script", "vrrp_track_process"
+SYNC_GROUP = "vrrp_sync_group"
 URL, TLS, TRACK_FILE = "url", "SSL", "track_file"
 CHECKERS = {  # keepalived's word: the kind of stack.checks
     "TCP_CHECK": "tcp", "HTTP_GET": "http", "SSL_GET": "http", "MISC_CHECK": "script",
@@ -32,14 +34,14 @@ def _root() -> list[list[Directive]]:
         rows(_YES, "0", "global_defs", block=True),
         rows(_YES, "1", "vrrp_instance", block=True),
         rows(_YES, "1-2", "virtual_server", block=True),
-        rows(_IDLE, "0+", "virtual_server_group", "used by nothing that is honoured", block=None),
-        rows(_IDLE, "0+", "vrrp_script vrrp_track_process vrrp_track_file track_file bfd_instance",
+        rows(_YES, "1", "virtual_server_group", block=True),
+        rows(_YES, "1", "vrrp_script vrrp_track_process vrrp_track_file track_file", block=True),
+        rows(_YES, "1", "vrrp_sync_group", block=True),
+        rows(_IDLE, "0+", "bfd_instance",
              "watched only where an instance tracks it, which is refused", block=None),
         rows(_YES, "0", "SSL", block=True),
         rows(_IDLE, "0+", "garp_group linkbeat_interfaces interface_up_down_delays",
              "links are watched by netlink; announcements are not paced", block=None),
-        rows(_NO, "0+", "vrrp_sync_group", f"{_LATER}: its instances must move together",
-             block=None),
         rows(_NO, "0+", "static_ipaddress static_routes static_rules track_group",
              f"{_LATER}: they would be missing", block=None),
         rows(_NO, "0+", "net_namespace net_namespace_ipvs vrf namespace_with_ipsets",
@@ -54,27 +56,28 @@ def _global() -> list[list[Directive]]:
         rows(_YES, "1", "lvs_id", "the old word for router_id"),
         rows(_YES, "1", "vrrp_version default_interface vrrp_garp_master_delay "
              "vrrp_garp_master_repeat vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat "
-             "vrrp_mcast_group4 vrrp_down_timer_adverts"),
-        rows(_IDLE, "0+", "vrrp_mcast_group6", "only IPv4 is spoken"),
+             "vrrp_mcast_group4 vrrp_mcast_group6 vrrp_down_timer_adverts vrrp_startup_delay "
+             "vrrp_garp_lower_prio_delay vrrp_garp_lower_prio_repeat vrrp_garp_interval "
+             "vrrp_gna_interval"),
+        rows(_YES, "0-1", "vrrp_lower_prio_no_advert vrrp_check_unicast_src v3_checksum_as_v2"),
+        rows(_YES, "1-2", "script_user"),
         rows(_IDLE, "0+", "notification_email", _MAIL, block=None),
         rows(_IDLE, "0+", "notification_email_from smtp_server smtp_helo_name smtp_alert "
              "smtp_connect_timeout smtp_alert_vrrp smtp_alert_checker no_email_faults "
              "no_checker_emails email_faults", _MAIL),
-        rows(_IDLE, "0+", "vrrp_garp_lower_prio_delay vrrp_garp_lower_prio_repeat "
-             "vrrp_garp_interval vrrp_gna_interval vrrp_min_garp vrrp_garp_extra_if",
-             "announcements are sent at once, and again after vrrp_garp_master_delay"),
-        rows(_IDLE, "0+", "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert "
-             "vrrp_owner_ignore_adverts", "adverts are answered as RFC 9568 has it"),
-        rows(_IDLE, "0+", "vrrp_check_unicast_src", "adverts are multicast"),
-        rows(_IDLE, "0+", "v3_checksum_as_v2", "VRRP version 2 is spoken"),
+        rows(_IDLE, "0+", "vrrp_min_garp vrrp_garp_extra_if",
+             "vrrp_garp_master_repeat and vrrp_garp_master_delay say how often"),
+        rows(_IDLE, "0+", "vrrp_higher_prio_send_advert",
+             "a master that yields always says one last word"),
+        rows(_IDLE, "0+", "vrrp_owner_ignore_adverts", "two owners settle it as two masters do"),
         rows(_IDLE, "0+", "vrrp_skip_check_adv_addr", "a differing address list is only reported"),
         rows(_IDLE, "0+", "vrrp_strict",
              "authentication stays allowed, and the addresses answer as without it"),
         rows(_IDLE, "0+", "log_unknown_vrids disable_local_igmp vmac_prefix vmac_addr_prefix "
              "nftables nftables_priority nftables_counters nftables_ifindex vrrp_iptables "
              "iptables vrrp_ipsets random_seed", "no firewall rule and no virtual MAC is made"),
-        rows(_IDLE, "0+", "script_user enable_script_security use_symlink_paths "
-             "set_supplementary_groups", "no script is run"),
+        rows(_IDLE, "0+", "enable_script_security use_symlink_paths "
+             "set_supplementary_groups", "a script runs as the user that is given"),
         rows(_NO, "0+", "startup_script shutdown_script notify_fifo notify_fifo_script "
              "vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo lvs_notify_fifo_script",
              _SCRIPTS),
@@ -86,7 +89,7 @@ def _global() -> list[list[Directive]]:
              "bfd_cpu_affinity vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rlimit_rttime "
              "checker_rlimit_rttime bfd_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rtime "
              "bfd_rlimit_rtime max_auto_priority min_auto_priority_delay", _PROCESSES),
-        rows(_IDLE, "0+", "vrrp_startup_delay vrrp_delay_after_boot",
+        rows(_IDLE, "0+", "vrrp_delay_after_boot",
              "the first election waits for the master's adverts anyway"),
         rows(_IDLE, "0+", "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force "
              "vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force "
@@ -102,7 +105,7 @@ def _global() -> list[list[Directive]]:
              "nftables_ipvs_priority nftables_ipvs_start_fwmark checker_log_all_failures",
              "the director is eBPF, not ip_vs"),
         rows(_IDLE, "0+", "lvs_sync_daemon lvs_sync_daemon_interface",
-             "flows are not synchronised between directors yet"),
+             "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
         rows(_IDLE, "0+", "snmp_socket enable_traps enable_snmp_keepalived enable_snmp_vrrp "
              "enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 "
              "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
@@ -118,40 +121,38 @@ def _instance() -> list[list[Directive]]:
     return [
         rows(_YES, "1", "state interface virtual_router_id priority advert_int version "
              "preempt_delay garp_master_delay garp_master_repeat garp_master_refresh "
-             "garp_master_refresh_repeat down_timer_adverts mcast_src_ip mcast_dst_ip"),
-        rows(_YES, "0-1", "nopreempt preempt accept"),
+             "garp_master_refresh_repeat down_timer_adverts mcast_src_ip mcast_dst_ip "
+             "garp_lower_prio_delay garp_lower_prio_repeat garp_interval gna_interval "
+             "unicast_src_ip unicast_ttl"),
+        rows(_YES, "0-1", "nopreempt preempt accept lower_prio_no_advert v3_checksum_as_v2 "
+             "check_unicast_src old_unicast_checksum dont_track_primary"),
+        rows(_YES, "0", "unicast_peer virtual_ipaddress_excluded track_script track_process "
+             "track_file", block=True),
         rows(_YES, "0", "authentication", block=True),
         rows(_YES, "0", "virtual_ipaddress", block=True),
         rows(_YES, "0", "track_interface", block=True),
-        rows(_IDLE, "0+", "dont_track_primary",
-             "the interface is always tracked: no advert can leave while it is down"),
         rows(_IDLE, "0+", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan native_ipv6",
              "the interface's own MAC answers; it is announced by gratuitous ARP"),
-        rows(_IDLE, "0+", "garp_lower_prio_delay garp_lower_prio_repeat garp_extra_if "
-             "garp_interval gna_interval",
-             "announcements are sent at once, and again after garp_master_delay"),
-        rows(_IDLE, "0+", "lower_prio_no_advert higher_prio_send_advert owner_ignore_adverts",
-             "adverts are answered as RFC 9568 has it"),
+        rows(_IDLE, "0+", "garp_extra_if",
+             "garp_master_repeat and garp_master_delay say how often"),
+        rows(_IDLE, "0+", "higher_prio_send_advert",
+             "a master that yields always says one last word"),
+        rows(_IDLE, "0+", "owner_ignore_adverts", "two owners settle it as two masters do"),
         rows(_IDLE, "0+", "strict_mode",
              "authentication stays allowed, and the addresses answer as without it"),
         rows(_IDLE, "0+", "skip_check_adv_addr", "a differing address list is only reported"),
-        rows(_IDLE, "0+", "v3_checksum_as_v2", "VRRP version 2 is spoken"),
-        rows(_IDLE, "0+", "check_unicast_src unicast_ttl old_unicast_checksum "
-             "unicast_fault_no_peer", "adverts are multicast"),
+        rows(_IDLE, "0+", "unicast_fault_no_peer", "unicast without a peer is refused anyway"),
         rows(_IDLE, "0+", "smtp_alert notify_priority_changes", _MAIL),
         rows(_IDLE, "0+", "debug promote_secondaries linkbeat_use_polling linkbeat_interfaces "
              "kernel_rx_buf_size timer_expired_backup track_src_ip no_virtual_ipaddress",
              "not needed here"),
         rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
-             "flows are not synchronised between directors yet"),
+             "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
         rows(_NO, "0+", "notify notify_master notify_backup notify_fault notify_stop "
              "notify_deleted notify_master_rx_lower_pri", _SCRIPTS),
-        rows(_NO, "0+", "track_script track_process track_file track_bfd",
+        rows(_NO, "0+", "track_bfd",
              f"{_LATER}: its failure would not move the addresses", block=None),
-        rows(_NO, "0+", "unicast_peer", f"{_LATER}: adverts are multicast, so two masters could be",
-             block=None),
-        rows(_NO, "0+", "unicast_src_ip", f"{_LATER}: adverts are multicast"),
-        rows(_NO, "0+", "virtual_ipaddress_excluded virtual_routes virtual_rules",
+        rows(_NO, "0+", "virtual_routes virtual_rules",
              f"{_LATER}: they would be missing", block=None),
         rows(_NO, "0+", "no_accept", f"{_LATER}: the addresses would accept connections"),
         rows(_NO, "0+", "auth_hmac", f"{_LATER}: adverts would go unprotected", block=None),
@@ -168,11 +169,11 @@ def _service() -> list[list[Directive]]:
              "hysteresis ip_family"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "1-2", "real_server", block=True),
-        rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures"),
+        rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures "
+             "ha_suspend"),
         rows(_YES, "1", "virtualhost"),
         rows(_YES, "1-2", "sorry_server"),
         rows(_YES, "1-3", "quorum_up quorum_down"),
-        rows(_IDLE, "0+", "ha_suspend", "real servers are checked all the time"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
         rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
              "the scheduler has no such flag"),
@@ -239,6 +240,52 @@ KEEPALIVED: Table = table(
         AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
         SERVICE: _service(),
         REAL: _real(),
+        SCRIPT: [
+            rows(_YES, "1+", "script user"),
+            rows(_YES, "1", "interval timeout rise fall weight"),
+            rows(_IDLE, "0+", "init_fail", "the first run decides"),
+        ],
+        PROCESS: [
+            rows(_YES, "1+", "process"),
+            rows(_YES, "1", "quorum weight"),
+            rows(
+                _IDLE,
+                "0+",
+                "full_command param_match",
+                "the words that are given are compared from the first on",
+            ),
+            rows(_NO, "0+", "quorum_max", f"{_LATER}: too many would not be seen"),
+            rows(
+                _IDLE,
+                "0+",
+                "delay fork_delay terminate_delay",
+                "an end counts at once, a start within a second",
+            ),
+        ],
+        TRACK_FILE: [
+            rows(_YES, "1", "file weight"),
+            rows(_IDLE, "0+", "init_file", "a file that is not there counts as 0"),
+        ],
+        SYNC_GROUP: [
+            rows(_YES, "0", "group", block=True),
+            rows(_IDLE, "0+", "smtp_alert notify_priority_changes", _MAIL),
+            rows(
+                _IDLE,
+                "0+",
+                "global_tracking sync_group_tracking_weight",
+                "a member's weights count in a group, too",
+            ),
+            rows(
+                _NO, "0+", "notify notify_master notify_backup notify_fault notify_stop", _SCRIPTS
+            ),
+            rows(
+                _NO,
+                "0+",
+                "track_interface track_script track_file track_process track_bfd",
+                f"{_LATER}: write it into an instance of the group",
+                block=None,
+            ),
+        ],
         "TCP_CHECK": _connecting(),
         "HTTP_GET": _http(),
         "SSL_GET": [*_http(), rows(_YES, "0-1", "enable_sni"), rows(_YES, "1", "sni_name")],

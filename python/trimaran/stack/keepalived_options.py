@@ -19,8 +19,12 @@ _ALIASES = {
     "lvs_sched": "lb_algo",
     "lvs_method": "lb_kind",
     "nopreempt": "preempt",
+    "vrrp_lower_prio_no_advert": "lower_prio_no_advert",
 }
-_REPEATED = {"vrrp_instance", "virtual_server", "real_server", "global_defs", "url", *CHECKERS}
+_REPEATED = {
+    "vrrp_instance", "vrrp_sync_group", "vrrp_script", "vrrp_track_process", "vrrp_track_file",
+    "track_file", "virtual_server", "real_server", "global_defs", "url", *CHECKERS,
+}  # fmt: skip
 
 
 class OptionReader:

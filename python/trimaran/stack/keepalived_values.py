@@ -1,10 +1,11 @@
 """Values of keepalived's options, and what of them is supported. What is not is a RefusedError."""
 
 import re
+from collections.abc import Callable
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import refuse
-from trimaran.stack.values import choice, seconds
+from trimaran.stack.values import choice, integer, seconds
 
 LONGEST_S = 86400.0
 
@@ -39,21 +40,34 @@ def interface_name(text: str) -> str:
 
 
 def spoken_version(text: str) -> int:
-    if text != "2":
-        refuse(f"{text} is not supported yet", "only VRRP version 2 is spoken today")
-    return 2
+    return integer(2, 3)(text)
 
 
 def multicast_group(text: str) -> str:
-    if text != "224.0.0.18":
-        refuse(f"{text} is not supported yet", "adverts go to 224.0.0.18")
+    if text not in ("224.0.0.18", "ff02::12"):
+        refuse(f"{text} is not supported yet", "adverts go to 224.0.0.18 and ff02::12")
     return text
 
 
-def three_adverts(text: str) -> int:
-    if text != "3":
-        refuse(f"{text} is not supported yet", "RFC 9568's 3 adverts")
-    return 3
+def boolean(text: str) -> bool:
+    words = {"on": "on", "true": "on", "yes": "on", "off": "", "false": "", "no": ""}
+    return bool(choice(words)(text))
+
+
+def track_options(entry: Statement) -> tuple[int | None, bool]:
+    """Weight (None: not given) and reverse. Raises RefusedError."""
+    weight, reverse = None, False
+    words = iter(entry.arguments)
+    for name in words:
+        if name == "weight":
+            text = next(words, "")
+            reverse = reverse or text == "reverse"
+            weight = weight if text == "reverse" else integer(-253, 253)(text)
+        elif name in ("reverse", "noreverse"):
+            reverse = name == "reverse"
+        else:
+            refuse(f"takes `weight` and `reverse`, not '{name}'")
+    return weight, reverse
 
 
 def initial_state(text: str) -> str:
@@ -64,8 +78,13 @@ def auth_type(text: str) -> str:
     return choice({"pass": "pass"}, "AH is not spoken; write `auth_type PASS`")(text)
 
 
-def advert_interval(text: str) -> float:
-    value = seconds(1, 255)(text)
-    if value != int(value):
-        refuse(f"{text}: VRRP version 2 has whole seconds")
-    return value
+def advert_interval(version: int) -> Callable[[str], float]:
+    """Seconds: whole ones in version 2, hundredths in version 3."""
+
+    def convert(text: str) -> float:
+        value = seconds(1, 255)(text) if version == 2 else seconds(0.01, 40.95)(text)
+        if version == 2 and value != int(value):
+            refuse(f"{text}: VRRP version 2 has whole seconds", "write `version 3`")
+        return value if version == 2 else round(value * 100) / 100
+
+    return convert

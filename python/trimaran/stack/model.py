@@ -5,10 +5,10 @@ becomes a Stack whose only named node is the one it was written for, and whose o
 known by address.
 """
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
 
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
@@ -40,26 +40,104 @@ class PassAuthentication(Model):
 
 
 class GratuitousArp(Model):
-    """When to tell the LAN who holds the addresses (keepalived's garp_* options)."""
+    """When to tell the LAN who holds the addresses (keepalived's garp_* options); of IPv6
+    addresses by unsolicited neighbour advertisements. `weaker_*`: after a weaker master was heard
+    (None: as after a take-over). `interval` is the least time between two."""
 
     repeat: Annotated[int, Field(ge=1, le=100)] = 5
     delay: Seconds = 5.0
     refresh: Seconds = 0.0
     refresh_repeat: Annotated[int, Field(ge=1, le=100)] = 1
+    weaker_repeat: Annotated[int, Field(ge=0, le=100)] | None = None
+    weaker_delay: Seconds | None = None
+    interval: Annotated[Seconds, Field(le=1)] = 0.0
+
+
+class UnicastPeer(Model):
+    """How far away a peer may be, in the TTL of what it sends."""
+
+    min_ttl: Annotated[int, Field(ge=0, le=255)] = 0
+    max_ttl: Annotated[int, Field(ge=0, le=255)] = 255
+
+
+class Unicast(Model):
+    """Adverts to each member instead of to the group. `peers` are the other members' addresses
+    where they are not given; `check_source` drops what others send."""
+
+    peers: dict[IPvAnyAddress, UnicastPeer] = {}
+    ttl: Annotated[int, Field(ge=1, le=255)] = 255
+    check_source: bool = False
+
+
+class TrackedInterface(Model):
+    """An interface that a virtual router needs. Weight 0: without it there is no mastership; else
+    it is added to the priority while up (positive) or down (negative); `reverse`: the other way
+    round."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = 0
+    reverse: bool = False
+
+
+class TrackedWatch(TrackedInterface):
+    """The same of an entry of `watches`."""
+
+
+class Tracking(Model):
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+
+    own_interface: bool = True
+    interfaces: dict[str, TrackedInterface] = {}
+    watches: dict[str, TrackedWatch] = {}
+
+
+class Watch(Model):
+    """Something that virtual routers track: exactly one of `script`, `process` (both words of a
+    command) and `file` (that holds a number, added to the priority times its weight)."""
+
+    script: tuple[str, ...] | None = None
+    process: tuple[str, ...] | None = None
+    file: str | None = None
+    interval: Annotated[Seconds, Field(ge=0.05, le=86400)] = 1.0
+    timeout: Annotated[Seconds, Field(gt=0, le=86400)] | None = None
+    rise: Annotated[int, Field(ge=1, le=1000)] = 1
+    fall: Annotated[int, Field(ge=1, le=1000)] = 1
+    quorum: Annotated[int, Field(ge=1, le=65535)] = 1
+    user: str | None = None
 
 
 class VirtualRouter(Model):
-    """An election for addresses (RFC 9568 §1.6); `members` maps node to priority."""
+    """An election for addresses (RFC 9568 §1.6); `members` maps node to priority. `version` None:
+    3 for IPv6 addresses, else 2. `sources` are what members advertise from (else the node's
+    address, and for IPv6 the link-local one), `interfaces` where (else the node's interface)."""
 
     router_id: Annotated[int, Field(ge=1, le=255)]
-    version: Literal[2] = 2
-    addresses: Annotated[tuple[IPv4Interface, ...], Field(min_length=1, max_length=20)]
-    advert_interval: Annotated[Seconds, Field(ge=1, le=255)] = 1.0
+    version: Literal[2, 3] | None = None
+    addresses: Annotated[tuple[IPvAnyInterface, ...], Field(min_length=1, max_length=90)]
+    unadvertised: tuple[IPvAnyInterface, ...] = ()
+    advert_interval: Annotated[Seconds, Field(ge=0.01, le=255)] = 1.0
+    down_adverts: Annotated[int, Field(ge=1, le=100)] = 3
+    start_delay: Annotated[Seconds, Field(le=86400)] = 0.0
     authentication: PassAuthentication | None = None
     preempt: bool = True
     preempt_delay: Annotated[Seconds, Field(le=1000)] = 0.0
+    answer_weaker: bool = True
+    unicast: Unicast | None = None
+    checksum: Literal["pseudo_header", "message", "group"] = "pseudo_header"
     gratuitous_arp: GratuitousArp = GratuitousArp()
+    track: Tracking = Tracking()
     members: Annotated[dict[NodeName, Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
+    sources: dict[NodeName, IPvAnyAddress] = {}
+    interfaces: dict[NodeName, str] = {}
+
+    @property
+    def ipv6(self) -> bool:
+        """The family of its adverts."""
+        return self.addresses[0].version == 6
+
+    @property
+    def spoken_version(self) -> int:
+        """The version that is spoken."""
+        return self.version or (3 if self.ipv6 else 2)
 
 
 class RealServer(Model):
@@ -81,11 +159,12 @@ class VirtualService(Model):
     The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
     that fails is taken out, or kept with weight 0 (`inhibit_on_failure`); one that comes back has
-    its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops."""
+    its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops;
+    `ha_suspend`: nobody is checked while this node does not carry the service's address."""
 
     listen: str
     protocol: Literal["tcp"] = "tcp"
-    scheduler: Literal["rr", "wrr"] = "wrr"
+    scheduler: Literal["rr", "wrr", "fo"] = "wrr"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
@@ -99,6 +178,7 @@ class VirtualService(Model):
     sorry_server_inhibit: bool = False
     slow_start: Seconds = 0.0
     omega: bool = False
+    ha_suspend: bool = False
 
 
 class FlowSync(Model):
@@ -140,6 +220,10 @@ class Stack(Model):
 
     nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
     virtual_routers: dict[str, VirtualRouter] = {}
+    sync_groups: dict[str, tuple[str, ...]] = Field(
+        default={}, description="virtual routers that are master together or not at all"
+    )
+    watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
     proxies: dict[str, Proxy] = {}

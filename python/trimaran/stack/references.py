@@ -4,9 +4,9 @@ Each rule is a small generator of findings; `find` runs them all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
+from trimaran.stack.finding import Finding, Path
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
@@ -17,20 +17,9 @@ from trimaran.stack.resolve import (
     node_of_address,
     split_port,
 )
+from trimaran.stack.router_rules import router_values, sync_groups, tracked
 
-Path = tuple[str | int, ...]
 SHORTEST_KEY = 16  # bytes
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing wrong (`fatal`) or doubtful, at a path of the model; `at_key`: the key is meant."""
-
-    path: Path
-    message: str
-    help: str = ""
-    fatal: bool = True
-    at_key: bool = False
 
 
 def find(stack: Stack, pruned: Collection[Path] = ()) -> list[Finding]:
@@ -90,24 +79,26 @@ def _members(stack: Stack) -> Iterator[Finding]:
 
 
 def _router_ids(stack: Stack) -> Iterator[Finding]:
-    used: dict[tuple[str, str, int], str] = {}
+    used: dict[tuple[str, str, bool, int], str] = {}
     for name, router in stack.virtual_routers.items():
         for member in router.members:
             node = stack.nodes.get(member)
             if node is None:
                 continue
-            other = used.setdefault((member, node.interface, router.router_id), name)
+            interface = router.interfaces.get(member, node.interface)
+            key = (member, interface, router.ipv6, router.router_id)
+            other = used.setdefault(key, name)
             if other != name:
                 message = (
                     f"router_id {router.router_id} is used by virtual router '{other}' already, "
-                    f"on {node.interface} of node '{member}'"
+                    f"on {interface} of node '{member}'"
                 )
                 yield Finding(("virtual_routers", name, "router_id"), message)
                 break
 
 
 def _virtual_addresses(stack: Stack) -> Iterator[Finding]:
-    used: dict[IPv4Address, str] = {}
+    used: dict[IPv4Address | IPv6Address, str] = {}
     for name, router in stack.virtual_routers.items():
         for index, interface in enumerate(router.addresses):
             path = ("virtual_routers", name, "addresses", index)
@@ -122,17 +113,6 @@ def _virtual_addresses(stack: Stack) -> Iterator[Finding]:
                 message = f"{interface.ip} is the own address of node '{owner}'"
                 help_ = "a virtual address belongs to no node, or to the member with priority 255"
                 yield Finding(path, message, help_)
-
-
-def _router_values(stack: Stack) -> Iterator[Finding]:
-    for name, router in stack.virtual_routers.items():
-        path = ("virtual_routers", name)
-        if router.advert_interval != int(router.advert_interval):
-            message = f"VRRP version 2 has whole seconds, not {router.advert_interval:g}"
-            yield Finding((*path, "advert_interval"), message)
-        if router.preempt_delay and not router.preempt:
-            message = "preempt_delay has no effect where preempt is false"
-            yield Finding((*path, "preempt_delay"), message, fatal=False, at_key=True)
 
 
 def _passwords(stack: Stack) -> Iterator[Finding]:
@@ -351,7 +331,9 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     _members,
     _router_ids,
     _virtual_addresses,
-    _router_values,
+    router_values,
+    sync_groups,
+    tracked,
     _passwords,
     _listens,
     _real_servers,

@@ -4,7 +4,7 @@ The stack must have passed its reader's checks; a word that names nothing raises
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from trimaran.stack.checks import Check
 from trimaran.stack.http import (
@@ -52,7 +52,7 @@ def address_of(stack: Stack, word: str) -> tuple[IPv4Address, int | None]:
         raise ValueError(f"'{name}' is neither a node nor an IPv4 address") from None
 
 
-def node_of_address(stack: Stack, address: IPv4Address) -> str | None:
+def node_of_address(stack: Stack, address: IPv4Address | IPv6Address) -> str | None:
     """The name of the node whose address it is."""
     return next((name for name, node in stack.nodes.items() if node.address == address), None)
 
@@ -64,7 +64,10 @@ def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPv4Ad
         raise ValueError(f"'{service.listen}' has no port: write ROUTER:port or ADDRESS:port")
     router = stack.virtual_routers.get(name)
     if router is not None:
-        return [(interface.ip, port) for interface in router.addresses]
+        found = [(each.ip, port) for each in router.addresses if isinstance(each, IPv4Interface)]
+        if not found:
+            raise ValueError(f"'{name}' has no IPv4 address, and the director forwards no other")
+        return found
     try:
         return [(IPv4Address(name), port)]
     except ValueError:

@@ -2,7 +2,15 @@
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 
 from trimaran.stack.directives import refuse
 from trimaran.stack.nearest import suggestion
@@ -66,6 +74,22 @@ def interface_address(text: str) -> IPv4Interface:
     except ValueError:
         why = "IPv6 is not supported yet" if ":" in text else ""
         refuse(f"'{text}' is not an IPv4 address", why)
+
+
+def any_address(text: str) -> IPv4Address | IPv6Address:
+    """An IP address."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        refuse(f"'{text}' is not an IP address")
+
+
+def any_interface(text: str) -> IPv4Interface | IPv6Interface:
+    """An IP address, with or without '/length'."""
+    try:
+        return ip_interface(text)
+    except ValueError:
+        refuse(f"'{text}' is not an IP address")
 
 
 def word(text: str) -> str:

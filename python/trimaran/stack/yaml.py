@@ -13,10 +13,11 @@ from pydantic import SecretStr, ValidationError
 
 from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
+from trimaran.stack.finding import Finding, Path
 from trimaran.stack.model import FlowSync, PassAuthentication, Proxy, Stack
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.nginx import read_nginx
-from trimaran.stack.references import SHORTEST_KEY, Finding, Path, find
+from trimaran.stack.references import SHORTEST_KEY, find
 from trimaran.stack.report import Note
 from trimaran.stack.resolve import commands
 from trimaran.stack.yaml_errors import allowed, problems_of

@@ -13,7 +13,8 @@ from trimaran.stack.yaml_tree import Path, Tree
 
 _SIMPLE = {
     "ip_v4_address": "is not an IPv4 address",
-    "ip_v4_interface": "is not an IPv4 address, with or without a prefix length",
+    "ip_any_address": "is not an IP address",
+    "ip_any_interface": "is not an IP address, with or without a prefix length",
     "int_parsing": "is not a whole number",
     "int_type": "is not a whole number",
     "int_from_float": "is not a whole number",

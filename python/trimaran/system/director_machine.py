@@ -98,6 +98,10 @@ class DirectorMachine:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
 
+    def carried(self) -> set[IPv4Address]:
+        """The addresses that this node has now."""
+        return self._netlink.carried()
+
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
         return self._link is not None and len(self._hops()) == len(self._addresses)

@@ -5,13 +5,15 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+
+from trimaran.vrrp.address import Address
 
 _NETLINK_ROUTE = 0
 _RTMGRP_LINK = 0x1
 _RTMGRP_IPV4_IFADDR = 0x10
+_RTMGRP_IPV6_IFADDR = 0x100
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
-_IFA_LOCAL = 2
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2  # IPv6 has the former alone
 _MESSAGE = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _IFADDRMSG_SIZE = 8
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -22,14 +24,14 @@ class LinkMonitor:
     """Readable when something changed. `ours` are addresses whose coming and going is our own
     doing and no news."""
 
-    def __init__(self, ours: frozenset[IPv4Address] = frozenset()) -> None:
+    def __init__(self, ours: frozenset[Address] = frozenset()) -> None:
         self._ours = {address.packed for address in ours}
         self._socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
             _NETLINK_ROUTE,
         )
-        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR))
+        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -59,7 +61,7 @@ class LinkMonitor:
 
 
 def _addresses_spoken_of(data: bytes) -> Iterator[bytes | None]:
-    """For each message the IPv4 address it is about, None when it is about something else."""
+    """For each message the address it is about, None when it is about something else."""
     at = 0
     while at + _MESSAGE.size <= len(data):
         length, kind, *_ = _MESSAGE.unpack_from(data, at)
@@ -72,11 +74,15 @@ def _addresses_spoken_of(data: bytes) -> Iterator[bytes | None]:
 
 def _local_address(message: bytes) -> bytes | None:
     at = _IFADDRMSG_SIZE
+    address = None
     while at + _ATTRIBUTE.size <= len(message):
         length, kind = _ATTRIBUTE.unpack_from(message, at)
-        if kind == _IFA_LOCAL:
-            return message[at + _ATTRIBUTE.size : at + length]
         if length < _ATTRIBUTE.size:
-            return None
+            break
+        value = message[at + _ATTRIBUTE.size : at + length]
+        if kind == _IFA_LOCAL:
+            return value
+        if kind == _IFA_ADDRESS:
+            address = value
         at += (length + 3) & ~3
-    return None
+    return address

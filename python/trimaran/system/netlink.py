@@ -5,17 +5,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from types import TracebackType
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+
+from trimaran.vrrp.address import Address, Interface
 
 _FOREVER = 0xFFFFFFFF
 _SCOPES = {"global": 0, "link": 253, "host": 254}
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
 _MAIN_TABLE = 254
+_TENTATIVE, _DAD_FAILED = 0x40, 0x08
 
 
 class NetworkError(OSError):
@@ -36,10 +39,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Holding:
-    """An IPv4 address on an interface of this namespace; `permanent`: without a lifetime."""
+    """An address on an interface of this namespace; `permanent`: without a lifetime."""
 
     interface: str
-    address: IPv4Interface
+    address: Interface
     permanent: bool
 
 
@@ -85,18 +88,37 @@ class Netlink:
         rows = self._route.get_addr(family=socket.AF_INET, index=link.index)
         return [_interface(row) for row in rows]
 
+    def carried(self) -> set[IPv4Address]:
+        """Every IPv4 address of this namespace."""
+        return {_interface(row).ip for row in self._route.get_addr(family=socket.AF_INET)}
+
+    def every_address(self, name: str) -> list[Interface]:
+        """The usable addresses of an interface, IPv4 and then IPv6: without those of which
+        duplicate address detection is not done, or failed."""
+        link = self.link(name)
+        if link is None:
+            return []
+        found: list[Interface] = list(self.addresses(name))
+        rows = self._route.get_addr(family=socket.AF_INET6, index=link.index)
+        unusable = _TENTATIVE | _DAD_FAILED
+        return found + [
+            ip_interface(f"{row.get_attr('IFA_ADDRESS')}/{row['prefixlen']}")
+            for row in rows
+            if not (row.get_attr("IFA_FLAGS") or row["flags"]) & unusable
+        ]
+
     def holders(self, address: IPv4Address) -> list[str]:
         """The names of this namespace's interfaces that carry `address`."""
         rows = self._route.get_addr(family=socket.AF_INET)
         return [self._name(row["index"]) for row in rows if _interface(row).ip == address]
 
-    def holdings(self, address: IPv4Address) -> list[Holding]:
+    def holdings(self, address: Address) -> list[Holding]:
         """Who in this namespace carries `address`, and whether for good."""
-        rows = self._route.get_addr(family=socket.AF_INET)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         return [
-            Holding(self._name(row["index"]), _interface(row), _permanent(row))
-            for row in rows
-            if _interface(row).ip == address
+            Holding(self._name(row["index"]), _either(row), _permanent(row))
+            for row in self._route.get_addr(family=family)
+            if _either(row).ip == address
         ]
 
     def set_address(
@@ -222,6 +244,12 @@ def _interface(row: object) -> IPv4Interface:
     get = row.get_attr  # type: ignore[attr-defined]
     prefix: int = row["prefixlen"]  # type: ignore[index]
     return IPv4Interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")
+
+
+def _either(row: object) -> Interface:
+    get = row.get_attr  # type: ignore[attr-defined]
+    prefix: int = row["prefixlen"]  # type: ignore[index]
+    return ip_interface(f"{get('IFA_LOCAL') or get('IFA_ADDRESS')}/{prefix}")
 
 
 def _permanent(row: object) -> bool:

@@ -1,12 +1,13 @@
 """What a virtual router wants done, in this order. The driver does it; nothing here does."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+
+from trimaran.vrrp.address import Address
 
 
 @dataclass(frozen=True)
 class SendAdvert:
-    """Multicast one advert with this priority (0 resigns)."""
+    """Send one advert with this priority (0 resigns)."""
 
     priority: int
 
@@ -26,7 +27,8 @@ class RemoveAddresses:
 
 @dataclass(frozen=True)
 class Announce:
-    """Gratuitous ARP for every virtual address, `repeat` times back to back."""
+    """Gratuitous ARP, or an unsolicited neighbour advertisement, for every virtual address,
+    `repeat` times back to back."""
 
     repeat: int
 
@@ -45,7 +47,7 @@ class Event:
 class Master:
     """Who was heard advertising last."""
 
-    address: IPv4Address
+    address: Address
     priority: int
 
 

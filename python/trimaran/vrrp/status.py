@@ -17,17 +17,19 @@ def router_status(router: Router, now: float) -> dict[str, Any]:
         "state": router.state.value,
         "priority": settings.priority,
         "effective_priority": router.effective_priority,
-        "addresses": [str(address) for address in settings.addresses],
+        "version": settings.version,
+        "addresses": [str(address) for address in settings.carried],
         "master": _master(router),
         "last_transition": _last_transition(router, now),
         "counters": dict(router.counters),
+        "checksum": router.checksum.value if router.checksum else None,
     }
 
 
 def _master(router: Router) -> dict[str, Any] | None:
     master = router.master
     if router.state is State.MASTER and router.source is not None:
-        master = Master(router.source, router.settings.priority)
+        master = Master(router.source, router.standing.priority)
     if master is None:
         return None
     return {"address": str(master.address), "priority": master.priority}

@@ -13,6 +13,7 @@ mod files;
 mod forward;
 mod log;
 mod outgoing;
+mod pipe;
 mod pool;
 mod reply;
 mod request;
@@ -162,6 +163,7 @@ impl Engine {
     pub fn stop(&self, patience: Duration) {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
+        *lock(&self.shared.doors) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {

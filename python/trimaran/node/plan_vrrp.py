@@ -1,0 +1,121 @@
+"""What the vrrp process of a node is told. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from trimaran.stack.model import Stack, VirtualRouter, Watch
+from trimaran.vrrp.packet import Checksum, Peer
+from trimaran.vrrp.settings import (
+    GroupSettings,
+    RouterSettings,
+    Track,
+    VrrpSettings,
+    WatchSettings,
+)
+
+_CHECKSUMS = {
+    "pseudo_header": Checksum.PSEUDO_HEADER,
+    "message": Checksum.MESSAGE,
+    "group": Checksum.GROUP,
+}
+
+
+def vrrp_settings(stack: Stack, node: str) -> VrrpSettings:
+    """Every virtual router that the node is a member of, and what they need."""
+    routers = tuple(
+        _router(stack, node, name, router)
+        for name, router in stack.virtual_routers.items()
+        if node in router.members
+    )
+    here = {router.name for router in routers}
+    wanted = {track.name for router in routers for track in router.tracks if track.kind == "watch"}
+    return VrrpSettings(
+        node,
+        routers,
+        tuple(
+            GroupSettings(name, tuple(each for each in members if each in here))
+            for name, members in stack.sync_groups.items()
+            if here & set(members)
+        ),
+        tuple(_watch(name, each) for name, each in stack.watches.items() if name in wanted),
+    )
+
+
+def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> RouterSettings:
+    authentication = router.authentication
+    password = authentication.password if authentication else None
+    return RouterSettings(
+        name=name,
+        router_id=router.router_id,
+        interface=router.interfaces.get(node, stack.nodes[node].interface),
+        priority=router.members[node],
+        addresses=router.addresses,
+        source=router.sources.get(node, None if router.ipv6 else stack.nodes[node].address),
+        version=router.spoken_version,
+        advert_interval_s=router.advert_interval,
+        password=password.get_secret_value().encode() if password else None,
+        preempt=router.preempt,
+        preempt_delay_s=router.preempt_delay,
+        down_adverts=router.down_adverts,
+        start_delay_s=router.start_delay,
+        answer_weaker=router.answer_weaker,
+        unadvertised=router.unadvertised,
+        checksum=_CHECKSUMS[router.checksum],
+        tracks=tuple(_tracks(router)),
+        track_own_interface=router.track.own_interface,
+        **_unicast(stack, node, router),
+        **_announcements(router),
+    )
+
+
+def _announcements(router: VirtualRouter) -> dict[str, Any]:
+    arp = router.gratuitous_arp
+    return {
+        "garp_repeat": arp.repeat,
+        "garp_delay_s": arp.delay,
+        "garp_refresh_s": arp.refresh,
+        "garp_refresh_repeat": arp.refresh_repeat,
+        "garp_weaker_repeat": arp.repeat if arp.weaker_repeat is None else arp.weaker_repeat,
+        "garp_weaker_delay_s": arp.delay if arp.weaker_delay is None else arp.weaker_delay,
+        "garp_interval_s": arp.interval,
+    }
+
+
+def _unicast(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
+    unicast = router.unicast
+    if unicast is None:
+        return {}
+    peers = [Peer(each, how.min_ttl, how.max_ttl) for each, how in unicast.peers.items()]
+    if not peers:
+        others = (each for each in router.members if each != node)
+        addresses = (router.sources.get(each, stack.nodes[each].address) for each in others)
+        peers = [Peer(each) for each in addresses if each is not None]
+    return {
+        "peers": tuple(peers),
+        "unicast_ttl": unicast.ttl,
+        "check_source": unicast.check_source,
+    }
+
+
+def _tracks(router: VirtualRouter) -> Iterator[Track]:
+    for name, interface in router.track.interfaces.items():
+        yield Track("interface", name, interface.weight, interface.reverse)
+    for name, watch in router.track.watches.items():
+        yield Track("watch", name, watch.weight, watch.reverse)
+
+
+def _watch(name: str, watch: Watch) -> WatchSettings:
+    timeout = watch.interval if watch.timeout is None else watch.timeout
+    common: dict[str, Any] = {
+        "interval_s": watch.interval,
+        "timeout_s": timeout,
+        "rise": watch.rise,
+        "fall": watch.fall,
+        "quorum": watch.quorum,
+        "user": watch.user,
+    }
+    if watch.script is not None:
+        return WatchSettings(name, "script", watch.script, **common)
+    if watch.process is not None:
+        return WatchSettings(name, "process", watch.process, **common)
+    return WatchSettings(name, "file", (watch.file or "",), **common)

@@ -1,0 +1,388 @@
+"""A vrrp_instance, and what it refers to: sync groups, scripts, files and processes."""
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any, TypeVar
+
+from pydantic import IPvAnyAddress, IPvAnyInterface, SecretStr
+
+from trimaran.stack.blocks import Statement
+from trimaran.stack.directives import RefusedError, Walk, refuse
+from trimaran.stack.finding import Path
+from trimaran.stack.keepalived_directives import (
+    AUTHENTICATION,
+    INSTANCE,
+    PROCESS,
+    SCRIPT,
+    SYNC_GROUP,
+    TRACK_FILE,
+)
+from trimaran.stack.keepalived_options import OptionReader, Options
+from trimaran.stack.keepalived_values import (
+    LONGEST_S,
+    address_options,
+    advert_interval,
+    auth_type,
+    boolean,
+    initial_state,
+    interface_name,
+    multicast_group,
+    spoken_version,
+    track_options,
+)
+from trimaran.stack.model import (
+    GratuitousArp,
+    Node,
+    PassAuthentication,
+    TrackedInterface,
+    TrackedWatch,
+    Tracking,
+    Unicast,
+    UnicastPeer,
+    VirtualRouter,
+    Watch,
+)
+from trimaran.stack.values import any_address, any_interface, integer, seconds
+
+T = TypeVar("T")
+Instance = tuple[str, VirtualRouter, Node]
+_TRACKED = {"track_script": "vrrp_script", "track_process": "vrrp_track_process",
+            "track_file": "track_file"}  # fmt: skip
+
+
+class InstanceReader(OptionReader):
+    """Reads the VRRP part; the values of global_defs count where an instance is silent. `places`
+    are where the parts of the model stand in the file."""
+
+    def __init__(self, walk: Walk, top: list[Statement]) -> None:
+        super().__init__(walk)
+        self.top = top
+        self.places: dict[Path, Statement] = {}
+        self.globals: Options = {}
+
+    def _named(self, name: str) -> list[Statement]:
+        return [statement for statement in self.top if statement.name == name]
+
+    def _again(self, path: Path, statement: Statement) -> None:
+        if path in self.places:
+            line = self.places[path].place.line
+            self.walk.refuse(statement, f"'{path[1]}' is there already, in line {line}")
+        self.places[path] = statement
+
+    def _default_interface(self) -> str:
+        return self._value(self.globals, "default_interface", interface_name, "eth0")
+
+    def _shared(self, options: Options, name: str, convert: Callable[[str], T], default: T) -> T:
+        """An option that has a `vrrp_` form in global_defs."""
+        shared = self._value(self.globals, f"vrrp_{name}", convert, default)
+        return self._value(options, name, convert, shared)
+
+    def _flag(self, options: Options, *names: str) -> bool:
+        """An option that may stand alone or with on/off, here or (the further names) globally."""
+        for name, place in [(names[0], options), *((name, self.globals) for name in names)]:
+            statement = place.get(name)
+            if statement is not None:
+                if not statement.arguments:
+                    return True
+                return self._value(place, name, boolean, True)
+        return False
+
+    def _instance(self, statement: Statement, node: str) -> Instance | None:
+        name = statement.arguments[0]
+        before = len(self.walk.problems)
+        options = self._options(statement.block or (), INSTANCE)
+        self._again(("virtual_routers", name), statement)
+        interface = self._value(options, "interface", interface_name, self._default_interface())
+        if "default_interface" not in self.globals:
+            self._required(options, "interface", statement)
+        self._required(options, "virtual_router_id", statement)
+        advertised, others = self._split(statement, options, interface)
+        ipv6 = bool(advertised) and advertised[0].version == 6
+        state = self._value(options, "state", initial_state, "backup")
+        preempt = "preempt" not in options or options["preempt"].name == "preempt"
+        if not preempt and state == "master":
+            message = "with `state MASTER` keepalived ignores this; here it holds: use state BACKUP"
+            self.walk.explain(options["preempt"], message)
+        version = self._version(options, ipv6)
+        router = self._build(
+            VirtualRouter,
+            statement,
+            router_id=self._value(options, "virtual_router_id", integer(1, 255), 1),
+            version=version,
+            addresses=advertised or (IPv4Interface("0.0.0.0"),),
+            unadvertised=others,
+            advert_interval=self._advert_interval(options, version, ipv6),
+            down_adverts=self._shared(options, "down_timer_adverts", integer(1, 100), 3),
+            start_delay=self._value(self.globals, "vrrp_startup_delay", seconds(0, LONGEST_S), 0.0),
+            authentication=self._authentication(options),
+            preempt=preempt,
+            preempt_delay=self._value(options, "preempt_delay", seconds(0, 1000), 0.0),
+            answer_weaker=not self._flag(options, "lower_prio_no_advert"),
+            unicast=self._unicast(options),
+            checksum=self._checksum(options),
+            gratuitous_arp=self._gratuitous_arp(options),
+            track=self._tracking(options, interface),
+            members={node: self._priority(options, state)},
+        )
+        source = self._source(options)
+        if router is None or len(self.walk.problems) > before:
+            return None
+        if source is not None and source.version == 6:
+            router = router.model_copy(update={"sources": {node: source}})
+        own = source if isinstance(source, IPv4Address) else None
+        return name, router, Node(interface=interface, address=own)
+
+    def _one_node(self, name: str, instances: list[Instance]) -> tuple[Node, list[Instance]]:
+        """The node that the instances are on; what differs from it stays with the instance."""
+        nodes = [node for _, _, node in instances]
+        if not nodes:
+            return Node(interface=self._default_interface()), []
+        first = nodes[0].interface
+        own = nodes[0].address if len({each.address for each in nodes}) == 1 else None
+        found = []
+        for key, router, node in instances:
+            update: dict[str, Any] = {}
+            if node.interface != first:
+                update["interfaces"] = {name: node.interface}
+            if node.address is not None and own is None:
+                update["sources"] = {name: node.address}
+            found.append((key, router.model_copy(update=update), node))
+        return Node(interface=first, address=own), found
+
+    # addresses and the wire
+
+    def _split(
+        self, statement: Statement, options: Options, interface: str
+    ) -> tuple[tuple[IPvAnyInterface, ...], tuple[IPvAnyInterface, ...]]:
+        """What is advertised, of one family, and what is carried besides."""
+        if not self._required(options, "virtual_ipaddress", statement):
+            return (), ()
+        listed = self._addresses(options["virtual_ipaddress"], interface)
+        if not listed and not self.walk.problems:
+            self.walk.refuse(options["virtual_ipaddress"], "holds no address")
+        excluded = options.get("virtual_ipaddress_excluded")
+        besides = self._addresses(excluded, interface) if excluded else []
+        same = [each for each in listed if each.version == listed[0].version]
+        return tuple(same), tuple([each for each in listed if each not in same] + besides)
+
+    def _addresses(self, block: Statement, interface: str) -> list[IPvAnyInterface]:
+        found: list[IPvAnyInterface] = []
+        for entry in block.block or ():
+            self.walk.note(entry, "honoured")
+            try:
+                found.append(any_interface(entry.name))
+                idle = address_options(entry, interface)
+            except RefusedError as error:
+                self.walk.refuse(entry, error.message, error.help)
+                continue
+            if idle:
+                self.walk.note(entry, "no effect", f"{', '.join(idle)}; the address is honoured")
+        return found
+
+    def _version(self, options: Options, ipv6: bool) -> int | None:
+        """None: the family's own. keepalived speaks version 3 on IPv6 whatever is written."""
+        for name in ("vrrp_mcast_group4", "vrrp_mcast_group6"):
+            self._value(self.globals, name, multicast_group, "")
+        self._value(options, "mcast_dst_ip", multicast_group, "")
+        shared = self._value(self.globals, "vrrp_version", spoken_version, None)
+        version = self._value(options, "version", spoken_version, shared)
+        if version == 2 and ipv6:
+            if "version" in options:
+                self.walk.explain(options["version"], "IPv6 is spoken by version 3 alone")
+            return None
+        return version if version == 3 else None
+
+    def _advert_interval(self, options: Options, version: int | None, ipv6: bool) -> float:
+        convert = advert_interval(3 if version == 3 or ipv6 else 2)
+        return self._value(options, "advert_int", convert, 1.0)
+
+    def _source(self, options: Options) -> IPvAnyAddress | None:
+        multicast = self._value(options, "mcast_src_ip", any_address, None)
+        return self._value(options, "unicast_src_ip", any_address, multicast)
+
+    def _checksum(self, options: Options) -> str:
+        if self._flag(options, "v3_checksum_as_v2"):
+            return "message"
+        old = options.get("old_unicast_checksum")
+        return "group" if old is not None and not old.arguments else "pseudo_header"
+
+    def _unicast(self, options: Options) -> Unicast | None:
+        statement = options.get("unicast_peer")
+        if statement is None:
+            return None
+        peers: dict[Any, UnicastPeer] = {}
+        if not statement.block:
+            self.walk.refuse(statement, "names no peer")
+        for entry in statement.block or ():
+            self.walk.note(entry, "honoured")
+            try:
+                peers[any_address(entry.name)] = _peer(entry.arguments)
+            except RefusedError as error:
+                self.walk.refuse(entry, error.message, error.help)
+        return Unicast(
+            peers=peers,
+            ttl=self._value(options, "unicast_ttl", integer(1, 255), 255),
+            check_source=self._flag(options, "check_unicast_src", "vrrp_check_unicast_src"),
+        )
+
+    def _priority(self, options: Options, state: str) -> int:
+        if "priority" not in options and state == "master":
+            return 255
+        return self._value(options, "priority", integer(1, 255), 100)
+
+    def _authentication(self, options: Options) -> PassAuthentication | None:
+        statement = options.get("authentication")
+        if statement is None:
+            return None
+        inner = self._options(statement.block or (), AUTHENTICATION)
+        self._value(inner, "auth_type", auth_type, "pass")
+        if not self._required(inner, "auth_type", statement):
+            return None
+        if not self._required(inner, "auth_pass", statement):
+            return None
+        password = inner["auth_pass"].arguments[0]
+        if not password:
+            self.walk.refuse(inner["auth_pass"], "is empty")
+        if len(password.encode(errors="surrogateescape")) > 8:
+            message = (
+                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
+            )
+            self.walk.warn(inner["auth_pass"].place, "auth_pass", message)
+        return PassAuthentication(type="pass", password=SecretStr(password))
+
+    def _gratuitous_arp(self, options: Options) -> GratuitousArp:
+        def garp(name: str, convert: Callable[[str], T], default: T) -> T:
+            return self._shared(options, name, convert, default)
+
+        return GratuitousArp(
+            repeat=garp("garp_master_repeat", integer(1, 100), 5),
+            delay=garp("garp_master_delay", seconds(0, LONGEST_S), 5.0),
+            refresh=garp("garp_master_refresh", seconds(0, LONGEST_S), 0.0),
+            refresh_repeat=garp("garp_master_refresh_repeat", integer(1, 100), 1),
+            weaker_repeat=garp("garp_lower_prio_repeat", integer(0, 100), None),
+            weaker_delay=garp("garp_lower_prio_delay", seconds(0, LONGEST_S), None),
+            interval=max(
+                garp("garp_interval", seconds(0, 1), 0.0), garp("gna_interval", seconds(0, 1), 0.0)
+            ),
+        )
+
+    # tracking
+
+    def _tracking(self, options: Options, interface: str) -> Tracking:
+        interfaces: dict[str, TrackedInterface] = {}
+        for entry, weight, reverse in self._tracked(options.get("track_interface")):
+            if entry.name == interface and not weight and not reverse:
+                continue  # dont_track_primary alone decides on that
+            interfaces[entry.name] = TrackedInterface(weight=weight or 0, reverse=reverse)
+        watches: dict[str, TrackedWatch] = {}
+        for option, kind in _TRACKED.items():
+            for entry, weight, reverse in self._tracked(options.get(option)):
+                own = self._weight_of(kind, entry.name)
+                if own is None:
+                    self.walk.refuse(entry, f"there is no {kind} of that name")
+                    continue
+                chosen = own if weight is None else weight
+                watches[entry.name] = TrackedWatch(weight=chosen, reverse=reverse)
+        own_too = "dont_track_primary" not in options
+        return Tracking(own_interface=own_too, interfaces=interfaces, watches=watches)
+
+    def _tracked(self, statement: Statement | None) -> Iterable[tuple[Statement, int | None, bool]]:
+        for entry in statement.block or () if statement else ():
+            self.walk.note(entry, "honoured")
+            try:
+                yield entry, *track_options(entry)
+            except RefusedError as error:
+                self.walk.refuse(entry, error.message, error.help)
+
+    def _weight_of(self, kind: str, name: str) -> int | None:
+        """The weight that a script, process or file gives itself; None: there is none."""
+        for statement in self.top:
+            if statement.name.removeprefix("vrrp_") == kind.removeprefix("vrrp_"):
+                if statement.arguments[:1] != (name,):
+                    continue
+                for inner in statement.block or ():
+                    if inner.name == "weight" and inner.arguments:
+                        return int(inner.arguments[0]) if _is_number(inner.arguments[0]) else 0
+                return 1 if kind == "track_file" else 0
+        return None
+
+    def _watches(self) -> dict[str, Watch]:
+        readers = {
+            "vrrp_script": self._script,
+            "vrrp_track_process": self._process,
+            "vrrp_track_file": self._file,
+            "track_file": self._file,
+        }
+        found: dict[str, Watch] = {}
+        for statement in self.top:
+            reader = readers.get(statement.name)
+            if reader is not None and statement.arguments:
+                self._again(("watches", statement.arguments[0]), statement)
+                watch = reader(statement)
+                if watch is not None:
+                    found[statement.arguments[0]] = watch
+        return found
+
+    def _script(self, statement: Statement) -> Watch | None:
+        options = self._options(statement.block or (), SCRIPT)
+        if not self._required(options, "script", statement):
+            return None
+        interval = self._value(options, "interval", seconds(0.05, LONGEST_S), 1.0)
+        user = options.get("user") or self.globals.get("script_user")
+        self._value(options, "weight", integer(-253, 253), 0)
+        return self._build(
+            Watch,
+            statement,
+            script=_command(options["script"]),
+            interval=interval,
+            timeout=self._value(options, "timeout", seconds(0.01, LONGEST_S), interval),
+            rise=self._value(options, "rise", integer(1, 1000), 1),
+            fall=self._value(options, "fall", integer(1, 1000), 1),
+            user=user.arguments[0] if user else None,
+        )
+
+    def _process(self, statement: Statement) -> Watch | None:
+        options = self._options(statement.block or (), PROCESS)
+        if not self._required(options, "process", statement):
+            return None
+        self._value(options, "weight", integer(-253, 253), 0)
+        quorum = self._value(options, "quorum", integer(1, 65535), 1)
+        command = _command(options["process"])
+        return self._build(Watch, statement, process=command, quorum=quorum)
+
+    def _file(self, statement: Statement) -> Watch | None:
+        options = self._options(statement.block or (), TRACK_FILE)
+        if not self._required(options, "file", statement):
+            return None
+        self._value(options, "weight", integer(-253, 253), 1)
+        return self._build(Watch, statement, file=options["file"].arguments[0])
+
+    def _sync_group(self, statement: Statement) -> tuple[str, tuple[str, ...]] | None:
+        name = statement.arguments[0]
+        options = self._options(statement.block or (), SYNC_GROUP)
+        self._again(("sync_groups", name), statement)
+        if not self._required(options, "group", statement):
+            return None
+        members = []
+        for entry in options["group"].block or ():
+            self.walk.note(entry, "honoured")
+            members += [entry.name, *entry.arguments]
+        if not members:
+            self.walk.refuse(statement, "names no instance")
+            return None
+        return name, tuple(members)
+
+
+def _command(statement: Statement) -> tuple[str, ...]:
+    return tuple(" ".join(statement.arguments).split())
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdigit()
+
+
+def _peer(words: tuple[str, ...]) -> UnicastPeer:
+    limits = dict(zip(words[::2], words[1::2], strict=False))
+    if len(words) % 2 or not limits.keys() <= {"min_ttl", "max_ttl"}:
+        refuse("takes an address, and min_ttl and max_ttl with a number each")
+    return UnicastPeer(**{name: integer(0, 255)(text) for name, text in limits.items()})

@@ -1,0 +1,119 @@
+"""Checks of what a stack says of its virtual routers, their sync groups and trackers."""
+
+from collections.abc import Iterator
+
+from trimaran.stack.finding import Finding
+from trimaran.stack.model import Stack, VirtualRouter
+from trimaran.stack.nearest import suggestion
+
+LONGEST_V3_S = 40.95
+OWNER = 255
+
+
+def router_values(stack: Stack) -> Iterator[Finding]:
+    """Values that do not go together."""
+    for name, router in stack.virtual_routers.items():
+        path = ("virtual_routers", name)
+        yield from _version(path, router)
+        yield from _families(path, router)
+        if router.preempt_delay and not router.preempt:
+            message = "preempt_delay has no effect where preempt is false"
+            yield Finding((*path, "preempt_delay"), message, fatal=False, at_key=True)
+        weights = [each.weight for each in router.track.interfaces.values()]
+        weights += [each.weight for each in router.track.watches.values()]
+        if any(weights) and not router.preempt:
+            message = "without preemption a weight never moves the addresses"
+            help_ = "use weight 0, which is a fault, or let it preempt"
+            yield Finding((*path, "track"), message, help_, fatal=False, at_key=True)
+        yield from _weak_weights(path, router, weights)
+
+
+def _version(path: tuple[str, str], router: VirtualRouter) -> Iterator[Finding]:
+    interval = router.advert_interval
+    if router.spoken_version == 2:
+        if router.ipv6:
+            help_ = "leave `version` out, or write 3"
+            yield Finding((*path, "version"), "IPv6 is spoken by version 3 alone", help_)
+        if interval != int(interval):
+            message = f"VRRP version 2 has whole seconds, not {interval:g}"
+            yield Finding((*path, "advert_interval"), message, "write `version: 3`")
+        if router.checksum != "pseudo_header":
+            message = "version 2 has one kind of checksum only"
+            yield Finding((*path, "checksum"), message, fatal=False, at_key=True)
+        return
+    if interval > LONGEST_V3_S:
+        message = f"VRRP version 3 has at most {LONGEST_V3_S} s, not {interval:g}"
+        yield Finding((*path, "advert_interval"), message)
+    if abs(interval * 100 - round(interval * 100)) > 1e-6:
+        message = f"VRRP version 3 counts in hundredths of a second, not {interval:g}"
+        yield Finding((*path, "advert_interval"), message)
+    if router.authentication is not None:
+        message = "VRRP version 3 has no authentication"
+        yield Finding((*path, "authentication"), message, "write `version: 2`, or leave it out")
+
+
+def _families(path: tuple[str, str], router: VirtualRouter) -> Iterator[Finding]:
+    for index, address in enumerate(router.addresses):
+        if (address.version == 6) != router.ipv6:
+            message = f"{address.ip} is of another family than the first address"
+            yield Finding((*path, "addresses", index), message, "list it under `unadvertised`")
+    others = [*router.sources.values(), *(router.unicast.peers if router.unicast else ())]
+    for each in others:
+        if (each.version == 6) != router.ipv6:
+            message = f"{each} is of another family than the addresses: adverts are of theirs"
+            yield Finding(path, message, at_key=True)
+
+
+def _weak_weights(
+    path: tuple[str, str], router: VirtualRouter, weights: list[int]
+) -> Iterator[Finding]:
+    """A weight that is smaller than the distance to the next member moves nothing."""
+    priorities = sorted(set(router.members.values()), reverse=True)
+    if len(priorities) < 2:
+        return
+    gap = priorities[0] - priorities[1]
+    for weight in weights:
+        if weight and abs(weight) <= gap:
+            message = f"weight {weight} does not outweigh the {gap} between the first two members"
+            yield Finding((*path, "track"), message, fatal=False, at_key=True)
+
+
+def sync_groups(stack: Stack) -> Iterator[Finding]:
+    """Groups of routers that there are, each in one group, with one first member."""
+    group_of: dict[str, str] = {}
+    for name, members in stack.sync_groups.items():
+        for index, member in enumerate(members):
+            path = ("sync_groups", name, index)
+            router = stack.virtual_routers.get(member)
+            if router is None:
+                message = f"there is no virtual router '{member}'"
+                yield Finding(path, message, suggestion(member, stack.virtual_routers))
+                continue
+            if group_of.setdefault(member, name) != name:
+                message = f"virtual router '{member}' is in sync group '{group_of[member]}' already"
+                yield Finding(path, message)
+            first = stack.virtual_routers.get(members[0])
+            if first is not None and router.members != first.members:
+                message = f"'{member}' has other members or priorities than '{members[0]}'"
+                help_ = "they are master together: give them the same"
+                yield Finding(path, message, help_, fatal=False)
+            if OWNER in router.members.values():
+                message = f"'{member}' has an owner (255), which is master without the others"
+                yield Finding(path, message, "give it a priority below 255")
+
+
+def tracked(stack: Stack) -> Iterator[Finding]:
+    """Watches that there are, and that watch something."""
+    for name, watch in stack.watches.items():
+        if sum(each is not None for each in (watch.script, watch.process, watch.file)) != 1:
+            message = "a watch needs exactly one of `script`, `process` and `file`"
+            yield Finding(("watches", name), message, at_key=True)
+        for key in ("script", "process"):
+            if getattr(watch, key) == ():
+                yield Finding(("watches", name, key), "names no command")
+    for name, router in stack.virtual_routers.items():
+        for word in router.track.watches:
+            if word not in stack.watches:
+                path = ("virtual_routers", name, "track", "watches", word)
+                message = f"there is no watch '{word}'"
+                yield Finding(path, message, suggestion(word, stack.watches), at_key=True)
