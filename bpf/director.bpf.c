@@ -12,7 +12,12 @@
 #define TC_ACT_SHOT 2
 #define PACKET_HOST 0
 #define NSEC_PER_SEC 1000000000ULL
+#define NSEC_PER_MSEC 1000000ULL
 #define NO_REAL MAX_REALS
+#define WAIT (MAX_REALS + 1)
+/* How long a packet of an unknown flow waits for a peer's word: longer than the peers' batch and its
+ * way here, shorter than any retransmission (200 ms at least). */
+#define WAIT_MS 50
 
 enum verdict { PASS, DROP, FORWARD };
 
@@ -83,6 +88,23 @@ ALWAYS_INLINE __u32 now_s(void)
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
 }
 
+ALWAYS_INLINE __u16 now_ms(void)
+{
+	return bpf_ktime_get_coarse_ns() / NSEC_PER_MSEC;
+}
+
+/* Let the peers know. A flow in SYN_RECV is not worth it: a flood would be theirs as well. */
+ALWAYS_INLINE void tell(const struct service *service, const struct flow_key *key, __u32 real,
+			__u8 state)
+{
+	struct flow_event event = { .key = *key, .real = real, .state = state };
+
+	if (!(service->flags & SERVICE_SYNC) || state == STATE_SYN_RECV)
+		return;
+	if (UNLIKELY(bpf_ringbuf_output(&told, &event, sizeof(event), 0)))
+		count(REASON_UNTOLD);
+}
+
 /* The next real in turn, or the hashed one; NO_REAL when the table is empty. */
 ALWAYS_INLINE __u32 choose(__u32 service, const struct flow_key *key, int by_turn)
 {
@@ -131,26 +153,42 @@ ALWAYS_INLINE int starts_afresh(const struct flow *flow)
  * table, and the hash is the best guess that every director shares. A lone RST is not pinned.
  * When no pin can be made, the SYN is hashed too: so its followers, which find no pin, go the same
  * way. */
-ALWAYS_INLINE __u32 begin(__u32 service, const struct packet *packet, enum input input)
+ALWAYS_INLINE __u32 begin(const struct service *service, const struct packet *packet,
+			  enum input input)
 {
 	struct flow flow = { .seen_s = now_s() };
 	int is_syn = input == INPUT_SYN;
+	int waits = !is_syn && service->flags & SERVICE_SYNC;
 
-	flow.real = choose(service, &packet->key, is_syn);
+	flow.real = choose(service->index, &packet->key, is_syn);
 	if (flow.real == NO_REAL || input == INPUT_RST)
 		return flow.real;
-	flow.state = next_state(STATE_NONE, input);
-	flow.flags = is_syn ? 0 : FLOW_ADOPTED;
+	if (waits) {
+		flow.flags = FLOW_WAITING;
+		flow.since_ms = now_ms();
+	} else {
+		flow.state = next_state(STATE_NONE, input);
+		flow.flags = is_syn ? 0 : FLOW_ADOPTED;
+	}
 	if (UNLIKELY(bpf_map_update_elem(&flows, &packet->key, &flow, BPF_ANY))) {
 		count(REASON_TABLE_FULL);
-		return is_syn ? choose(service, &packet->key, 0) : flow.real;
+		return is_syn ? choose(service->index, &packet->key, 0) : flow.real;
 	}
+	if (waits)
+		return WAIT;
 	if (!is_syn)
 		count(REASON_ADOPTED);
 	return flow.real;
 }
 
-ALWAYS_INLINE void touch(struct flow *flow, enum input input)
+/* The second packet of a flow that nothing is known of: no peer spoke up, so the guess holds. */
+ALWAYS_INLINE int still_waits(const struct flow *flow)
+{
+	return flow->flags & FLOW_WAITING && (__u16)(now_ms() - flow->since_ms) < WAIT_MS;
+}
+
+ALWAYS_INLINE void touch(const struct service *service, const struct packet *packet,
+			 struct flow *flow, enum input input)
 {
 	__u32 now = now_s();
 	__u8 state = next_state(flow->state, input);
@@ -158,8 +196,15 @@ ALWAYS_INLINE void touch(struct flow *flow, enum input input)
 	/* A write dirties a cache line that other CPUs may share: only when something changes. */
 	if (flow->seen_s != now)
 		flow->seen_s = now;
-	if (flow->state != state)
+	if (UNLIKELY(flow->flags & (FLOW_SYNCED | FLOW_WAITING))) {
+		if (flow->flags & FLOW_WAITING)
+			count(REASON_ADOPTED);
+		flow->flags = flow->flags & FLOW_WAITING ? FLOW_ADOPTED : 0;
+	}
+	if (flow->state != state) {
 		flow->state = state;
+		tell(service, &packet->key, flow->real, state);
+	}
 }
 
 ALWAYS_INLINE void account(__u32 index, const struct packet *packet, __u32 segments, int is_new)
@@ -215,12 +260,16 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, __u32 segments, s
 	flow = bpf_map_lookup_elem(&flows, &packet.key);
 	is_new = !flow || (input == INPUT_SYN && starts_afresh(flow));
 	if (is_new) {
-		index = begin(service->index, &packet, input);
+		index = begin(service, &packet, input);
+		if (index == WAIT)
+			return drop(REASON_WAITING);
 		if (index == NO_REAL)
 			return drop(REASON_NO_REAL_SERVER);
 	} else {
+		if (UNLIKELY(still_waits(flow)))
+			return drop(REASON_WAITING);
 		index = flow->real;
-		touch(flow, input);
+		touch(service, &packet, flow, input);
 	}
 	real = bpf_map_lookup_elem(&reals, &index);
 	if (!real)

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 #define MAX_SERVICES 1024 /* also the address-only entries of `services` */
 #define MAX_REALS 4096
 #define MAX_SLOTS 65536
@@ -25,8 +25,13 @@ struct service_key {
 	__u8 zero;
 };
 
+enum service_flags {
+	SERVICE_SYNC = 1, /* there are peers: tell them of its flows, and wait for their word */
+};
+
 struct service {
 	__u32 index; /* of `tables` and `cursors` */
+	__u32 flags;
 };
 
 struct next_hop {
@@ -74,6 +79,8 @@ enum flow_state {
 
 enum flow_flags {
 	FLOW_ADOPTED = 1, /* its start was not seen here */
+	FLOW_SYNCED = 2,  /* a peer told of it, and no packet of it was seen here since */
+	FLOW_WAITING = 4, /* nothing is known of it; a peer's word may be on its way */
 };
 
 struct flow {
@@ -81,8 +88,19 @@ struct flow {
 	__u32 seen_s; /* CLOCK_MONOTONIC, seconds */
 	__u8 state;
 	__u8 flags;
-	__u16 zero;
+	__u16 since_ms; /* FLOW_WAITING: when that began, CLOCK_MONOTONIC modulo 65,536 */
 };
+
+/* What peers are told: a flow that was established, or that ended. */
+struct flow_event {
+	struct flow_key key;
+	__u32 real;
+	__u8 state;
+	__u8 zero[3];
+};
+_Static_assert(sizeof(struct flow_event) == 24, "as src/layout.rs has it");
+_Static_assert(__builtin_offsetof(struct flow_event, real) == 16, "as src/layout.rs has it");
+_Static_assert(__builtin_offsetof(struct flow_event, state) == 20, "as src/layout.rs has it");
 
 struct counters {
 	__u64 packets;
@@ -101,6 +119,8 @@ enum reason {
 	REASON_INTERNAL,
 	REASON_TABLE_FULL, /* forwarded by hash, without a pin */
 	REASON_ADOPTED,    /* forwarded by hash, and pinned */
+	REASON_WAITING,    /* dropped once: a peer's word about the flow may be on its way */
+	REASON_UNTOLD,     /* forwarded; the peers are told later, with the whole table */
 	REASON_COUNT,
 };
 

@@ -71,6 +71,12 @@ struct {
 	TYPE(value, __u64);
 } reasons SEC(".maps");
 
+/* What the peers are to be told, for the thread that tells them. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_RINGBUF);
+	NUMBER(max_entries, 1 << 20);
+} told SEC(".maps");
+
 /* One entry, LAYOUT_VERSION: says what the pinned maps beside it are. */
 struct {
 	NUMBER(type, BPF_MAP_TYPE_ARRAY);

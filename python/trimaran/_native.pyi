@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import final
+from typing import Any, final
 
 __all__ = ["Datapath", "Engine", "check_snapshot"]
 
@@ -26,10 +26,11 @@ class Datapath:
         """The tc program's descriptor (the object's own: do not close it) and kernel-wide id."""
     def unpin(self) -> None:
         """Remove the pins; idempotent."""
-    def services(self) -> list[tuple[str, int, int]]:
-        """(address, port, index); port 0 marks the address itself."""
-    def set_service(self, address: str, port: int, index: int) -> None:
-        """Serve this address and port with the table of that index."""
+    def services(self) -> list[tuple[str, int, int, int]]:
+        """(address, port, index, flags); port 0 marks the address itself."""
+    def set_service(self, address: str, port: int, index: int, flags: int = 0) -> None:
+        """Serve this address and port with the table of that index. Flag 1: its flows are told to
+        the peers."""
     def remove_service(self, address: str, port: int) -> None:
         """Serve it no longer; idempotent."""
     def table(self, service: int) -> list[int]:
@@ -57,6 +58,21 @@ class Datapath:
     def sweep(self, age_s: int = 0) -> tuple[list[tuple[int, int, int]], int, int]:
         """End the flows that were silent too long, and count the rest: ([(real, active,
         inactive)], live, ended). `age_s` looks from so many seconds in the future."""
+    def start_sync(
+        self,
+        secret: bytes,
+        address: str,
+        port: int,
+        peers: Sequence[str],
+        interval_s: float,
+    ) -> None:
+        """Exchange flows with the peers from now on, by UDP from address:port in the caller's
+        network namespace. At most once."""
+    def stop_sync(self) -> None:
+        """Tell what is still untold, and end it; idempotent."""
+    def sync_status(self) -> dict[str, Any] | None:
+        """{"peers": [{"up", "caught_up", "told", "heard", "missed", "resent"}, …in the order of
+        start_sync], "learned", "unknown", "full", "refused", "error"}; None: it does not run."""
     def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
         """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
 

@@ -24,7 +24,7 @@ from trimaran.director.plan import (
     key_of,
 )
 from trimaran.director.settings import RealServerSettings, ServiceSettings
-from trimaran.director.tables import Hop, Tables
+from trimaran.director.tables import Hop, Served, Tables
 
 VIP = IPv4Address("10.0.0.100")
 ADDRESSES = [IPv4Address("10.0.0.10") + n for n in range(5)]
@@ -46,14 +46,14 @@ def obey(tables: Tables, steps: list[Step]) -> Tables:
                 reals[index] = real
             case SetSlots(index, turns):
                 slots[index] = turns
-            case SetService(listen, index):
-                services[listen] = index
+            case SetService(listen, served):
+                services[listen] = served
             case RemoveService(listen):
                 del services[listen]
             case FreeReal(index):
                 del reals[index]
-        for listen, index in services.items():
-            for turn in slots[index] if listen[1] else ():
+        for listen, served in services.items():
+            for turn in slots[served.index] if listen[1] else ():
                 assert reals[turn].listed and reals[turn].hop, step
     return Tables(services, reals, slots)
 
@@ -74,7 +74,7 @@ def settle(
 
 def test_from_nothing() -> None:
     tables = settle(Tables(), service(0, 1))
-    assert tables.services == {(VIP, 80): 0, (VIP, 0): 0}
+    assert tables.services == {(VIP, 80): Served(0), (VIP, 0): Served(0)}
     assert tables.slots == {0: (1, 0)}
     assert [tables.reals[n].address for n in (0, 1)] == ADDRESSES[:2]
 
@@ -125,7 +125,7 @@ def test_a_count_from_before_the_swap_frees_nothing() -> None:
 def test_a_service_that_left_is_served_no_longer() -> None:
     before = settle(Tables(), service(0, 1), service(0, port=443))
     after = settle(before, service(0, 1))
-    assert after.services == {(VIP, 80): 0, (VIP, 0): 0}
+    assert after.services == {(VIP, 80): Served(0), (VIP, 0): Served(0)}
     assert after.slots == {0: (1, 0), 1: ()}
 
 
@@ -157,7 +157,8 @@ def test_whatever_the_way_the_tables_say_what_is_wanted(shapes: list[object]) ->
         after = indices(tables)
         for each in services:
             chosen = {
-                tables.reals[i].address for i in tables.slots[tables.services[(VIP, each.port)]]
+                tables.reals[i].address
+                for i in tables.slots[tables.services[(VIP, each.port)].index]
             }
             able = {
                 real.address

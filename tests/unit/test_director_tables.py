@@ -33,6 +33,20 @@ def test_wrr_as_a_real_ipvs_was_seen_to_do() -> None:
     assert turns("wrr", [(1, 3), (2, 2), (3, 1)]) == (1, 2, 1, 3, 2, 1)
 
 
+def ipvs_fo(weights: list[int]) -> list[int]:
+    """ip_vs_fo: over the list with the newest first, the greatest weight above 0 so far."""
+    best = None
+    for place in reversed(range(len(weights))):
+        if weights[place] > 0 and (best is None or weights[place] > weights[best]):
+            best = place
+    return [] if best is None else [best]
+
+
+@given(WEIGHTS)
+def test_fo_is_the_kernels_choice(weights: list[int]) -> None:
+    assert list(turns("fo", list(enumerate(weights)))) == ipvs_fo(weights)
+
+
 def test_weight_0_gets_no_turn() -> None:
     assert turns("rr", [(1, 0), (2, 1)]) == (2,)
     assert turns("wrr", [(1, 0), (2, 4)]) == (2,)

@@ -78,7 +78,7 @@ GOLDEN = [
     (
         "scheduler: rr", "scheduler: wr",
         ["24:16: virtual_services.web.scheduler: 'wr' is not possible here "
-         "(did you mean 'wrr'? allowed: rr, wrr)"],
+         "(did you mean 'wrr'? allowed: fo, rr, wrr)"],
     ),
     (
         "router_id: 51", "router_id: 510\n    router_id: 51",
@@ -300,3 +300,33 @@ def test_a_damaged_example_is_a_stack_or_a_stack_error(data: st.DataObject) -> N
     except StackError as error:
         lines = text.count("\n") + 1
         assert all(1 <= problem.place.line <= lines + 1 for problem in error.problems)
+
+
+KEY = '{key: "your own: openssl rand -hex 32"}'
+
+
+def test_a_flow_key_file_is_read_and_shown_nowhere() -> None:
+    text = TEXT.replace(KEY, "{key_file: vrrp.secret, hold: 500ms}")
+    stack, notes = read_stack(text, "etc/stack.yaml", SecretFiles("0123456789abcdef-s3cr3t\n"))
+    sync = stack.flow_sync
+    assert sync is not None and sync.key is not None and sync.hold == 0.5
+    assert sync.key.get_secret_value() == "0123456789abcdef-s3cr3t"
+    assert notes == [] and "s3cr3t" not in f"{stack!r} {stack.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{}", "flow_sync needs either `key` or `key_file`"),
+        ("{key: 0123456789abcdef, key_file: x}", "flow_sync needs either `key` or `key_file`"),
+        ("{key: short}", "the key is shorter than 16 bytes"),
+        ("{key: 0123456789abcdef, hold: 31}", "hold"),
+    ],
+)
+def test_a_wrong_flow_sync_is_named(written: str, said: str) -> None:
+    assert any(said in problem for problem in problems(TEXT.replace(KEY, written)))
+
+
+def test_directors_without_flow_sync_are_warned_of() -> None:
+    _, notes = read_stack(TEXT.replace(f"flow_sync: {KEY}", ""), "stack.yaml")
+    assert ["flows are not synchronised" in note.message for note in notes] == [True]

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from trimaran.director.settings import RealServerSettings, ServiceSettings
-from trimaran.director.tables import MAX_REALS, MAX_SERVICES, Hop, Listen, Real, Tables, turns
+from trimaran.director.tables import (
+    MAX_REALS,
+    MAX_SERVICES,
+    Hop,
+    Listen,
+    Real,
+    Served,
+    Tables,
+    turns,
+)
 
 RealKey = tuple[Listen, IPv4Address, int]
 
@@ -39,7 +48,7 @@ class SetService:
     """Serve an address and port."""
 
     listen: Listen
-    service: int
+    served: Served
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def key_of(service: ServiceSettings, real: RealServerSettings) -> RealKey:
 
 def indices(tables: Tables) -> dict[RealKey, int]:
     """Where each real server is."""
-    listens = {index: listen for listen, index in tables.services.items() if listen[1]}
+    listens = {served.index: listen for listen, served in tables.services.items() if listen[1]}
     return {
         (listens[real.service], real.address, real.port): index
         for index, real in tables.reals.items()
@@ -80,13 +89,15 @@ def desired(
     down: Set[RealKey],
     hops: Mapping[IPv4Address, Hop],
     busy: Set[int] | None,
+    synced: bool = False,
 ) -> Tables:
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
-    that flows name, as counted since `found` was put in place (None: not counted).
+    that flows name, as counted since `found` was put in place (None: not counted). `synced`:
+    peers are told of the flows.
 
     Raises LimitError.
     """
-    wanted_services = _service_indices(services, found)
+    wanted_services = _served(services, found, synced)
     known = indices(found)
     keys = {index: key for key, index in known.items()}
     wanted = {key_of(service, real) for service in services for real in service.real_servers}
@@ -99,7 +110,7 @@ def desired(
     reals: dict[int, Real] = dict(kept)
     slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
     for service in services:
-        index = wanted_services[(service.address, service.port)]
+        index = wanted_services[(service.address, service.port)].index
         weighted: list[tuple[int, int]] = []
         for real in service.real_servers:
             key = key_of(service, real)
@@ -118,17 +129,20 @@ def _may_go(index: int, real: Real, found: Tables, busy: Set[int] | None) -> boo
     return busy is not None and index not in busy and not real.listed and not chosen
 
 
-def _service_indices(services: tuple[ServiceSettings, ...], found: Tables) -> dict[Listen, int]:
+def _served(
+    services: tuple[ServiceSettings, ...], found: Tables, synced: bool
+) -> dict[Listen, Served]:
     """An index for each service, the one it has if it is there; and the marks of its address."""
-    taken = {index for listen, index in found.services.items() if listen[1]}
+    taken = {served.index for listen, served in found.services.items() if listen[1]}
     free = (index for index in range(MAX_SERVICES) if index not in taken)
-    wanted: dict[Listen, int] = {}
+    wanted: dict[Listen, Served] = {}
     for service in services:
         listen = (service.address, service.port)
         there = found.services.get(listen)
-        wanted[listen] = _next(free, "services", MAX_SERVICES) if there is None else there
+        index = there.index if there else _next(free, "services", MAX_SERVICES)
+        wanted[listen] = Served(index, synced)
     for address, _ in list(wanted):
-        wanted[(address, 0)] = 0
+        wanted[(address, 0)] = Served(0)
     if len(wanted) > MAX_SERVICES:
         raise LimitError(f"at most {MAX_SERVICES} addresses and services fit, not {len(wanted)}")
     return wanted
@@ -157,9 +171,9 @@ def difference(found: Tables, wanted: Tables) -> list[Step]:
             if found.slots.get(service) != slots
         ),
         *(
-            SetService(listen, index)
-            for listen, index in wanted.services.items()
-            if found.services.get(listen) != index
+            SetService(listen, served)
+            for listen, served in wanted.services.items()
+            if found.services.get(listen) != served
         ),
         *(RemoveService(listen) for listen in found.services if listen not in wanted.services),
         *unable,

@@ -29,10 +29,23 @@ class ServiceSettings:
     address: IPv4Address
     port: int
     protocol: Literal["tcp"]
-    scheduler: Literal["rr", "wrr"]
+    scheduler: Literal["rr", "wrr", "fo"]
     real_servers: tuple[RealServerSettings, ...]
     pool: PoolSettings = field(default_factory=PoolSettings)
     sorry_server: RealServerSettings | None = None
+
+
+@dataclass(frozen=True)
+class FlowSyncSettings:
+    """How this director exchanges its flows with its peers (names and addresses). `hold_s`: how
+    long a start waits for their tables at most."""
+
+    key: bytes
+    address: IPv4Address
+    port: int
+    peers: tuple[tuple[str, IPv4Address], ...]
+    interval_s: float
+    hold_s: float
 
 
 @dataclass(frozen=True)
@@ -44,3 +57,4 @@ class DirectorSettings:
     pin_directory: str
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
+    flow_sync: FlowSyncSettings | None = None

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from math import gcd
 from typing import Literal
 
+Scheduler = Literal["rr", "wrr", "fo"]
 MAX_SLOTS = 65536
 MAX_REALS = 4096
 MAX_SERVICES = 1024
@@ -39,24 +40,36 @@ Listen = tuple[IPv4Address, int]
 
 
 @dataclass(frozen=True)
+class Served:
+    """A service's index, and whether its flows are told to the peers."""
+
+    index: int
+    synced: bool = False
+
+
+@dataclass(frozen=True)
 class Tables:
-    """Everything the program reads. `services` maps VIP and port to a service's index (port 0
+    """Everything the program reads. `services` maps VIP and port to what serves it (port 0
     marks the address itself), `reals` and `slots` are by index; slots hold indices of reals."""
 
-    services: Mapping[Listen, int] = field(default_factory=dict)
+    services: Mapping[Listen, Served] = field(default_factory=dict)
     reals: Mapping[int, Real] = field(default_factory=dict)
     slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def turns(scheduler: Literal["rr", "wrr"], weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+def turns(scheduler: Scheduler, weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
     """The cycle of a scheduler over (real, weight), given in the order of the configuration.
 
-    As in IPVS the one added last comes first, weight 0 gets no new flow, and rr heeds no other
-    weight. A cycle that would need more than MAX_SLOTS slots is scaled down to fit.
+    As in IPVS the one added last comes first, weight 0 gets no new flow, rr heeds no other weight,
+    and fo gives all to the greatest. A cycle that would need more than MAX_SLOTS slots is scaled
+    down to fit.
     """
     newest_first = [(real, weight) for real, weight in reversed(weighted) if weight > 0]
     if scheduler == "rr":
         return tuple(real for real, _ in newest_first)
+    if scheduler == "fo":  # max() keeps the first of equals, as ip_vs_fo does
+        best = max(newest_first, key=lambda each: each[1], default=None)
+        return (best[0],) if best else ()
     return _interleaved(_scaled(newest_first))
 
 

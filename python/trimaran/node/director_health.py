@@ -1,6 +1,7 @@
 """What the director knows of its real servers: their checks, the quorums, the weights of now, and
 who is told of changes. Decides by health.pool; acts only through events and scripts."""
 
+import asyncio
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -125,8 +126,9 @@ class DirectorHealth:
             self._runner.watched[check].suspended = suspended
 
     async def probe(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, also when there is nothing to watch."""
         await self._runner.run()
+        await asyncio.Event().wait()
 
     async def farewell(self) -> None:
         """The director stops: with `omega` the down scripts are run, for a bounded time."""

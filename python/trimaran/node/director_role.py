@@ -20,13 +20,14 @@ from trimaran.director.settings import DirectorSettings, RealServerSettings
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain
-from trimaran.system import neighbours
+from trimaran.system import clock, neighbours
 from trimaran.system.datapath import NOTICES
 from trimaran.system.director_machine import Condition, DirectorMachine, Figures
 from trimaran.system.errors import CannotRunError
 
 HOOK = "tc"
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
+CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class DirectorRole:
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
         self._health = DirectorHealth(settings.services, self._event, self._news.set)
+        sync = settings.flow_sync
+        self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
@@ -70,7 +73,40 @@ class DirectorRole:
                 while not await self._in_thread(self._machine.resolved):
                     await asyncio.get_running_loop().sock_recv(watch, 1 << 16)
         await self._converge()
+        await self._catch_up()
         self._channel.send({"kind": "ready"})
+
+    async def _catch_up(self) -> None:
+        """Have the peers' flows before anybody makes this director the master; a peer that does
+        not tell them in time is not waited for."""
+        sync = self._settings.flow_sync
+        if sync is None:
+            return
+        await self._in_thread(self._machine.start_sync)
+        deadline = clock.now() + sync.hold_s
+        while clock.now() < deadline:
+            self._look_at_peers()
+            if all(self._peers.values()):
+                return
+            await asyncio.sleep(CATCH_UP_LOOK_S)
+
+    def _look_at_peers(self) -> None:
+        """Tell who of the peers came or went since the last look."""
+        status, sync = self._machine.sync_status(), self._settings.flow_sync
+        if status is None or sync is None:
+            return
+        for (name, address), row in zip(sync.peers, status["peers"], strict=True):
+            met = row["up"] and row["caught_up"]
+            if met and not self._peers.get(name):
+                cause = f"its whole table is here ({row['heard']} flows told so far)"
+                message = f"flow sync with {name} ({address}) is up"
+                self._event("director.flow_sync_up", name, message, cause, {"peer": name})
+            elif not row["up"] and self._peers.get(name):
+                message = f"flow sync with {name} ({address}) is down"
+                self._event(
+                    "director.flow_sync_down", name, message, "it is silent", {"peer": name}
+                )
+            self._peers[name] = met or (row["up"] and self._peers.get(name, False))
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -101,6 +137,7 @@ class DirectorRole:
                 await asyncio.wait_for(self._news.wait(), PERIOD_S)
             self._news.clear()
             await self._converge()
+            self._look_at_peers()
 
     async def _converge(self) -> None:
         services, out = self._health.wanted()
@@ -172,7 +209,17 @@ class DirectorRole:
             ],
             "drops": drops,
             "flows": {"live": figures.live} | {name: figures.reasons[name] for name in NOTICES},
+            "flow_sync": self._sync_status(),
         }
+
+    def _sync_status(self) -> dict[str, Any] | None:
+        """With the peers' names; None where there are none."""
+        status, sync = self._machine.sync_status(), self._settings.flow_sync
+        if status is None or sync is None:
+            return None
+        names = [{"name": name, "address": str(address)} for name, address in sync.peers]
+        peers = [who | row for who, row in zip(names, status["peers"], strict=True)]
+        return {**status, "peers": peers}
 
     def _row(
         self, key: RealKey, real: RealServerSettings, figures: Figures, listed: set[RealKey]

@@ -7,7 +7,12 @@ from typing import Any
 
 import msgspec
 
-from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
+from trimaran.director.settings import (
+    DirectorSettings,
+    FlowSyncSettings,
+    RealServerSettings,
+    ServiceSettings,
+)
 from trimaran.health.settings import (
     CheckSettings,
     PoolSettings,
@@ -58,7 +63,19 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         if node in resolve.directors(stack, service)
         for settings in _services(stack, name, service)
     )
-    return DirectorSettings(node, stack.nodes[node].interface, str(pins), services)
+    interface = stack.nodes[node].interface
+    return DirectorSettings(node, interface, str(pins), services, flow_sync=_flow_sync(stack, node))
+
+
+def _flow_sync(stack: Stack, node: str) -> FlowSyncSettings | None:
+    """None without a key, or without another director to speak with."""
+    sync, address = stack.flow_sync, stack.nodes[node].address
+    peers = [(name, stack.nodes[name].address) for name in resolve.peer_directors(stack, node)]
+    placed = tuple((name, place) for name, place in peers if place is not None)
+    if sync is None or sync.key is None or address is None or not placed:
+        return None
+    key = sync.key.get_secret_value().encode()
+    return FlowSyncSettings(key, address, sync.port, placed, sync.interval, sync.hold)
 
 
 def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[ServiceSettings]:

@@ -43,9 +43,9 @@ from trimaran.stack.report import Note
 from trimaran.stack.values import address, choice, integer, word
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_SCHEDULERS = {"rr": "rr", "wrr": "wrr"}
+_SCHEDULERS = {"rr": "rr", "wrr": "wrr", "fo": "fo"}
 _KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
-_ALGO_HELP = "today there are rr and wrr: write `lb_algo wrr`"
+_ALGO_HELP = "today there are rr, wrr and fo: write `lb_algo wrr`"
 
 
 def read_keepalived(

@@ -105,7 +105,7 @@ def _global() -> list[list[Directive]]:
              "nftables_ipvs_priority nftables_ipvs_start_fwmark checker_log_all_failures",
              "the director is eBPF, not ip_vs"),
         rows(_IDLE, "0+", "lvs_sync_daemon lvs_sync_daemon_interface",
-             "flows are not synchronised between directors yet"),
+             "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
         rows(_IDLE, "0+", "snmp_socket enable_traps enable_snmp_keepalived enable_snmp_vrrp "
              "enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 "
              "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
@@ -147,7 +147,7 @@ def _instance() -> list[list[Directive]]:
              "kernel_rx_buf_size timer_expired_backup track_src_ip no_virtual_ipaddress",
              "not needed here"),
         rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
-             "flows are not synchronised between directors yet"),
+             "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
         rows(_NO, "0+", "notify notify_master notify_backup notify_fault notify_stop "
              "notify_deleted notify_master_rx_lower_pri", _SCRIPTS),
         rows(_NO, "0+", "track_bfd",

@@ -164,7 +164,7 @@ class VirtualService(Model):
 
     listen: str
     protocol: Literal["tcp"] = "tcp"
-    scheduler: Literal["rr", "wrr"] = "wrr"
+    scheduler: Literal["rr", "wrr", "fo"] = "wrr"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
@@ -179,6 +179,18 @@ class VirtualService(Model):
     slow_start: Seconds = 0.0
     omega: bool = False
     ha_suspend: bool = False
+
+
+class FlowSync(Model):
+    """The directors tell each other of their flows, so that no connection is lost with one of them.
+    `key` (or the file `key_file`) is their shared secret; `hold` is how long a director that starts
+    waits for the others' tables at most before it may become master."""
+
+    key: Secret | None = None
+    key_file: str | None = None
+    port: Port = 8849
+    interval: Annotated[Seconds, Field(ge=0, le=0.1)] = 0.002
+    hold: Annotated[Seconds, Field(le=30)] = 2.0
 
 
 class Proxy(Model):
@@ -213,6 +225,7 @@ class Stack(Model):
     )
     watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
+    flow_sync: FlowSync | None = None
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

@@ -19,6 +19,8 @@ from trimaran.stack.resolve import (
 )
 from trimaran.stack.router_rules import router_values, sync_groups, tracked
 
+SHORTEST_KEY = 16  # bytes
+
 
 def find(stack: Stack, pruned: Collection[Path] = ()) -> list[Finding]:
     """Every finding. `pruned` are paths that were wrong in themselves and left out of the stack:
@@ -219,6 +221,32 @@ def _split(word: str) -> tuple[str, int | None]:
         return word, None
 
 
+def _flow_sync(stack: Stack) -> Iterator[Finding]:
+    balancing = {
+        name for each in stack.virtual_services.values() for name in _directors(stack, each)
+    }
+    sync = stack.flow_sync
+    if sync is None:
+        if len(balancing) > 1:
+            message = "flows are not synchronised: connections break when a director dies"
+            help_ = "give the directors a shared secret: flow_sync: {key_file: …}"
+            yield Finding(("virtual_services",), message, help_, fatal=False, at_key=True)
+        return
+    path = ("flow_sync",)
+    if (sync.key is None) == (sync.key_file is None):
+        yield Finding(path, "flow_sync needs either `key` or `key_file`", at_key=True)
+    if sync.key is not None and len(sync.key.get_secret_value().encode()) < SHORTEST_KEY:
+        message = f"the key is shorter than {SHORTEST_KEY} bytes"
+        yield Finding((*path, "key"), message, "make one with: openssl rand -hex 32")
+    if len(balancing) < 2:
+        message = "flow_sync has no effect: there are no two directors of one service"
+        yield Finding(path, message, fatal=False, at_key=True)
+    for name in sorted(balancing) if len(balancing) > 1 else ():
+        if name in stack.nodes and stack.nodes[name].address is None:
+            message = f"node '{name}' needs an address: its peers send their flows there"
+            yield Finding(("nodes", name), message, at_key=True)
+
+
 def _proxies(stack: Stack) -> Iterator[Finding]:
     for name, proxy in stack.proxies.items():
         path = ("proxies", name)
@@ -309,6 +337,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     _passwords,
     _listens,
     _real_servers,
+    _flow_sync,
     _proxies,
     _sites,
     _ports,

@@ -133,6 +133,16 @@ def directors(stack: Stack, service: VirtualService) -> list[str]:
     return list(found)
 
 
+def peer_directors(stack: Stack, node: str) -> list[str]:
+    """The other nodes that balance a virtual service which `node` balances too."""
+    found: dict[str, None] = {}
+    for service in stack.virtual_services.values():
+        balancing = directors(stack, service)
+        if node in balancing:
+            found |= dict.fromkeys(balancing)
+    return [name for name in found if name != node]
+
+
 def real_server_addresses(stack: Stack, node: str) -> tuple[IPv4Address, ...]:
     """The virtual addresses that a node carries on `lo` as a DR real server."""
     found = dict.fromkeys(stack.real_server_addresses.get(node, ()))

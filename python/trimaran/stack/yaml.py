@@ -14,10 +14,10 @@ from pydantic import SecretStr, ValidationError
 from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.finding import Finding, Path
-from trimaran.stack.model import PassAuthentication, Proxy, Stack
+from trimaran.stack.model import FlowSync, PassAuthentication, Proxy, Stack
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.nginx import read_nginx
-from trimaran.stack.references import find
+from trimaran.stack.references import SHORTEST_KEY, find
 from trimaran.stack.report import Note
 from trimaran.stack.resolve import commands
 from trimaran.stack.yaml_errors import allowed, problems_of
@@ -117,7 +117,12 @@ class _Reader:
             for name, site in stack.sites.items()
         }
         return stack.model_copy(
-            update={"virtual_routers": routers, "proxies": proxies, "sites": sites}
+            update={
+                "virtual_routers": routers,
+                "flow_sync": self._with_key(stack.flow_sync),
+                "proxies": proxies,
+                "sites": sites,
+            }
         )
 
     def _look_at_programs(self, stack: Stack) -> None:
@@ -155,6 +160,20 @@ class _Reader:
             )
             self.notes.append(Note(self.tree.place(where), "password_file", "warning", message))
         return authentication.model_copy(update={"password": SecretStr(password)})
+
+    def _with_key(self, sync: FlowSync | None) -> FlowSync | None:
+        if sync is None or sync.key_file is None:
+            return sync
+        place = self.tree.place(("flow_sync", "key_file"))
+        try:
+            key = self.files.read_secret(self._path(sync.key_file)).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(Problem(place, _cannot_read(error)))
+            return sync
+        if len(key.encode()) < SHORTEST_KEY:
+            message = f"the key in '{sync.key_file}' is shorter than {SHORTEST_KEY} bytes"
+            self.problems.append(Problem(place, message, "make one with: openssl rand -hex 32"))
+        return sync.model_copy(update={"key": SecretStr(key)})
 
     def _with_http(self, name: str, proxy: Proxy) -> Proxy:
         if proxy.nginx is None or proxy.listen is not None or proxy.upstream is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -19,7 +20,8 @@ from trimaran.director.plan import (
     SetSlots,
     Step,
 )
-from trimaran.director.tables import Hop, Real, Tables
+from trimaran.director.settings import FlowSyncSettings
+from trimaran.director.tables import Hop, Real, Served, Tables
 from trimaran.system import bpffs
 
 FILTER_NAME = "trimaran-director#"  # and the program's id, which pyroute2 does not decode
@@ -29,7 +31,8 @@ PRIORITY = 1
 HANDLE = 1
 DIRECT_ACTION = 1  # the program's return value is the verdict
 ETH_P_ALL = 3
-NOTICES = ("table_full", "adopted")  # counted, but forwarded
+SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
+NOTICES = ("table_full", "adopted", "untold")  # counted, but forwarded
 
 
 class DatapathError(OSError):
@@ -70,13 +73,14 @@ class Director:
     def tables(self) -> Tables:
         """What is in the kernel now."""
         services = {
-            (IPv4Address(address), port): index for address, port, index in self._native.services()
+            (IPv4Address(address), port): Served(index, bool(flags & SYNCED))
+            for address, port, index, flags in self._native.services()
         }
         reals = {
             index: Real(IPv4Address(address), port, service, listed, hop and Hop(*hop))
             for index, address, port, service, listed, hop in self._native.reals()
         }
-        named = {index for (_, port), index in services.items() if port}
+        named = {served.index for (_, port), served in services.items() if port}
         slots = {index: tuple(self._native.table(index)) for index in named}
         return Tables(services, reals, slots)
 
@@ -92,8 +96,9 @@ class Director:
                     )
                 case SetSlots(service, slots):
                     native.set_table(service, slots)
-                case SetService((address, port), service):
-                    native.set_service(str(address), port, service)
+                case SetService((address, port), served):
+                    flags = SYNCED if served.synced else 0
+                    native.set_service(str(address), port, served.index, flags)
                 case RemoveService((address, port)):
                     native.remove_service(str(address), port)
                 case FreeReal(index):
@@ -112,6 +117,30 @@ class Director:
         other threads run meanwhile."""
         rows, live, ended = self._native.sweep()
         return Count({real: (active, inactive) for real, active, inactive in rows}, live, ended)
+
+    def start_sync(self, settings: FlowSyncSettings) -> None:
+        """Exchange flows with the peers from now on, from a socket in this thread's namespace."""
+        try:
+            self._native.start_sync(
+                settings.key,
+                str(settings.address),
+                settings.port,
+                [str(address) for _name, address in settings.peers],
+                settings.interval_s,
+            )
+        except OSError as error:
+            place = f"{settings.address}:{settings.port}"
+            raise DatapathError(
+                errno.EIO, f"cannot speak with peers from {place}: {error}"
+            ) from error
+
+    def stop_sync(self) -> None:
+        """Tell the peers what they were not told yet, and end it. Idempotent."""
+        self._native.stop_sync()
+
+    def sync_status(self) -> dict[str, Any] | None:
+        """As trimaran._native has it."""
+        return self._native.sync_status()
 
     def unpin(self) -> None:
         """Let go: tables and flows end with the program that is attached. Idempotent."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from trimaran.director.plan import RealKey, desired, difference, indices
 from trimaran.director.settings import DirectorSettings, ServiceSettings
@@ -80,11 +81,10 @@ class DirectorMachine:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
         if self._seen:  # what the probes found does not wait for the slower look at the machine
-            self._put(desired(services, self._tables, down, self._seen, self._busy))
+            self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
-        wanted = desired(services, self._tables, down, self._seen, self._busy)
-        self._put(wanted)
+        self._put(self._wanted(services, down))
         if clock.now() >= self._sweep_due:
             self._count()
         if self._link is None:
@@ -93,6 +93,10 @@ class DirectorMachine:
         if not self._link.up:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
+
+    def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
+        synced = self._settings.flow_sync is not None
+        return desired(services, self._tables, down, self._seen, self._busy, synced)
 
     def carried(self) -> set[IPv4Address]:
         """The addresses that this node has now."""
@@ -113,6 +117,15 @@ class DirectorMachine:
             count.live,
         )
 
+    def start_sync(self) -> None:
+        """Exchange flows with the peers, if there are any. The tables must be in place."""
+        if self._settings.flow_sync is not None:
+            self._director.start_sync(self._settings.flow_sync)
+
+    def sync_status(self) -> dict[str, Any] | None:
+        """How that goes (see trimaran._native); None where there are no peers."""
+        return self._director.sync_status()
+
     def listed(self) -> set[RealKey]:
         """The real servers that are in the table."""
         known = indices(self._tables)
@@ -120,6 +133,7 @@ class DirectorMachine:
 
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
+        self._director.stop_sync()
         if self._link is not None:
             self._attachment.detach(self._link.index)
         if self._neighbours is not None:

@@ -99,7 +99,7 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
         director.set_real(index, address, 80, 0, true, HopChange::Is(hop))?;
     }
     director.set_table(0, &(0..REALS).collect::<Vec<_>>())?;
-    director.set_service(VIP, 80, 0)
+    director.set_service(VIP, 80, 0, 0)
 }
 
 /// Open the flows in pieces, each followed by an ACK of everybody at random: most are ESTABLISHED.

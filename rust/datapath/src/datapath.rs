@@ -5,18 +5,23 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, MapInfo, PerCpuArray};
+use aya::maps::{
+    Array, ArrayOfMaps, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf,
+};
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
 use crate::flows::{self, Sweep};
 use crate::layout::*;
+use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
 
-const MAPS: [&str; 8] = [
-    "services", "tables", "cursors", "reals", "flows", "counters", "reasons", "layout",
+const MAPS: [&str; 9] = [
+    "services", "tables", "cursors", "reals", "flows", "counters", "reasons", "told", "layout",
 ];
 const PROGRAM: &str = "director_tc";
 const BPF_F_INNER_MAP: u32 = 1 << 12;
@@ -33,6 +38,8 @@ pub enum Error {
     Pin { path: PathBuf, error: io::Error },
     #[error("flow table: {0}")]
     Flows(io::Error),
+    #[error("flow sync: {0}")]
+    Sync(io::Error),
     #[error("{0}")]
     Limit(String),
 }
@@ -58,6 +65,9 @@ pub struct Datapath {
     program: &'static str,
     pin_directory: Option<PathBuf>,
     adopted: bool,
+    /// Raised with every change of services and reals, for flow sync.
+    generation: Arc<AtomicU64>,
+    sync: Option<FlowSync>,
 }
 
 impl Datapath {
@@ -94,6 +104,8 @@ impl Datapath {
             program: name,
             pin_directory: pin_directory.map(Path::to_owned),
             adopted,
+            generation: Arc::default(),
+            sync: None,
         };
         if !adopted {
             // Last, and so the sign that the maps beside it are whole.
@@ -119,27 +131,84 @@ impl Datapath {
         self.pin_directory.as_deref().map_or(Ok(()), unpin)
     }
 
-    pub fn services(&mut self) -> Result<Vec<(Ipv4Addr, u16, u32)>, Error> {
+    pub fn services(&mut self) -> Result<Vec<(Ipv4Addr, u16, Service)>, Error> {
         let mut found = Vec::new();
         for entry in self.service_map()?.iter() {
             let (key, service) = entry?;
             let port = u16::from_be_bytes(key.port);
-            found.push((key.address.into(), port, service.index));
+            found.push((key.address.into(), port, service));
         }
         Ok(found)
     }
 
     /// Port 0 marks the address itself.
-    pub fn set_service(&mut self, address: Ipv4Addr, port: u16, index: u32) -> Result<(), Error> {
+    pub fn set_service(
+        &mut self,
+        address: Ipv4Addr,
+        port: u16,
+        index: u32,
+        flags: u32,
+    ) -> Result<(), Error> {
         let key = service_key(address, port);
-        Ok(self.service_map()?.insert(key, Service { index }, 0)?)
+        self.service_map()?
+            .insert(key, Service { index, flags }, 0)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Exchange flows with the peers from now on. At most once.
+    pub fn start_sync(&mut self, settings: Settings) -> Result<(), Error> {
+        let told = self
+            .ebpf
+            .take_map("told")
+            .ok_or_else(|| Error::Limit("flow sync runs already".into()))?;
+        let maps = SyncMaps {
+            told: RingBuf::try_from(told)?,
+            flows: self.flow_fd()?.try_clone_to_owned().map_err(Error::Sync)?,
+            reals: Array::try_from(self.copy("reals")?)?,
+            services: HashMap::try_from(self.copy("services")?)?,
+            reasons: PerCpuArray::try_from(self.copy("reasons")?)?,
+            generation: Arc::clone(&self.generation),
+        };
+        self.sync = Some(FlowSync::start(maps, settings).map_err(Error::Sync)?);
+        Ok(())
+    }
+
+    /// None where it does not run.
+    pub fn sync_status(&self) -> Option<SyncStatus> {
+        self.sync.as_ref().map(FlowSync::status)
+    }
+
+    /// Tell what is still untold, and end it.
+    pub fn stop_sync(&mut self) {
+        self.sync = None;
     }
 
     pub fn remove_service(&mut self, address: Ipv4Addr, port: u16) -> Result<(), Error> {
         match self.service_map()?.remove(&service_key(address, port)) {
-            Err(error) if is_absent(&error) => Ok(()),
-            other => Ok(other?),
+            Err(error) if is_absent(&error) => {}
+            other => other?,
         }
+        self.changed();
+        Ok(())
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another handle on a map, for another thread.
+    fn copy(&self, name: &str) -> Result<Map, Error> {
+        let data = match self.ebpf.map(name).expect(OURS) {
+            Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) => data,
+            _ => return Err(Error::Limit(format!("{name} is of another kind"))),
+        };
+        let fd = data
+            .fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(Error::Sync)?;
+        Ok(Map::from_map_data(MapData::from_fd(fd)?)?)
     }
 
     /// The reals of a service's table, in turn; empty where there is none.
@@ -213,6 +282,7 @@ impl Datapath {
             real.current = 1 - current as u8;
             map.set(index, real, 0)?;
         }
+        self.changed();
         Ok(())
     }
 
@@ -220,6 +290,7 @@ impl Datapath {
     pub fn remove_real(&mut self, index: u32) -> Result<(), Error> {
         self.array::<Real>("reals")?
             .set(index, Real::default(), 0)?;
+        self.changed();
         let mut counters = self.per_cpu::<Counters>("counters")?;
         let zeros = counters
             .get(&index, 0)?

@@ -5,9 +5,13 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::layout::{Flow, FlowKey, MAX_REALS, STATE_ESTABLISHED, STATE_SYN_RECV, TIMEOUTS_S};
+use crate::layout::{
+    Flow, FlowKey, FLOW_ADOPTED, FLOW_WAITING, MAX_REALS, STATE_ESTABLISHED, STATE_SYN_RECV,
+    TIMEOUTS_S,
+};
 
 const BATCH: usize = 4096;
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -125,8 +129,48 @@ fn end(map: BorrowedFd<'_>, key: &FlowKey, now_s: u32) -> io::Result<bool> {
     }
 }
 
+fn element(map: BorrowedFd<'_>, key: &FlowKey, flow: u64, flags: u64) -> ElementAttribute {
+    ElementAttribute {
+        map_fd: map.as_raw_fd() as u32,
+        key: key as *const FlowKey as u64,
+        value: flow,
+        flags,
+        ..Default::default()
+    }
+}
+
+/// What a peer said of a flow: it is taken unless we know better, having seen a later packet. False
+/// when the table is full.
+pub fn learn(map: BorrowedFd<'_>, key: &FlowKey, flow: &Flow) -> io::Result<bool> {
+    let told = flow as *const Flow as u64;
+    match bpf(
+        BPF_MAP_UPDATE_ELEM,
+        &mut element(map, key, told, BPF_NOEXIST),
+    ) {
+        Ok(()) => return Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::E2BIG) => return Ok(false),
+            Some(libc::EEXIST) => {}
+            _ => return Err(error),
+        },
+    }
+    let mut ours = Flow::default();
+    let place = &mut ours as *mut Flow as u64;
+    match bpf(BPF_MAP_LOOKUP_ELEM, &mut element(map, key, place, 0)) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+        Ok(()) if !yields(&ours, flow) => return Ok(true),
+        _ => {}
+    }
+    bpf(BPF_MAP_UPDATE_ELEM, &mut element(map, key, told, 0)).map(|()| true)
+}
+
+/// A guess gives way to knowledge, and what is older to what is newer.
+fn yields(ours: &Flow, told: &Flow) -> bool {
+    ours.flags & (FLOW_WAITING | FLOW_ADOPTED) != 0 || ours.seen_s <= told.seen_s
+}
+
 /// Visit every flow, a batch of buckets at a time: deletions on the way lose no other entry.
-fn for_each(
+pub fn for_each(
     map: BorrowedFd<'_>,
     mut visit: impl FnMut(&FlowKey, &Flow) -> io::Result<()>,
 ) -> io::Result<()> {

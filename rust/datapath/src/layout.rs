@@ -2,7 +2,7 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 pub const MAX_SERVICES: u32 = 1024;
 pub const MAX_REALS: u32 = 4096;
 pub const MAX_SLOTS: u32 = 65536;
@@ -10,7 +10,7 @@ pub const MAX_SLOTS: u32 = 65536;
 pub const PROTOCOL_TCP: u8 = 6;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 9] = [
+pub const REASONS: [&str; 11] = [
     "malformed",
     "fragment",
     "ttl",
@@ -20,16 +20,30 @@ pub const REASONS: [&str; 9] = [
     "internal",
     "table_full",
     "adopted",
+    "waiting",
+    "untold",
 ];
+
+/// Its place in `REASONS`.
+pub const REASON_UNTOLD: u32 = 10;
 
 pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
 
+pub const SERVICE_SYNC: u32 = 1;
+
+pub const FLOW_ADOPTED: u8 = 1;
+pub const FLOW_SYNCED: u8 = 2;
+pub const FLOW_WAITING: u8 = 4;
+
+pub const STATE_NONE: u8 = 0;
 pub const STATE_ESTABLISHED: u8 = 1;
 pub const STATE_SYN_RECV: u8 = 2;
+pub const STATE_COUNT: u8 = 6;
 
-/// Seconds of silence after which a flow ends, by state: IPVS's own.
-pub const TIMEOUTS_S: [u32; 6] = [0, 900, 60, 120, 120, 10];
+/// Seconds of silence after which a flow ends, by state: IPVS's own (but for NONE, that of a flow
+/// which waits for a peer's word: longer than a retransmission takes).
+pub const TIMEOUTS_S: [u32; 6] = [10, 900, 60, 120, 120, 10];
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +58,7 @@ pub struct ServiceKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
     pub index: u32,
+    pub flags: u32,
 }
 
 #[repr(C)]
@@ -82,7 +97,16 @@ pub struct Flow {
     pub seen_s: u32,
     pub state: u8,
     pub flags: u8,
-    pub zero: u16,
+    pub since_ms: u16,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowEvent {
+    pub key: FlowKey,
+    pub real: u32,
+    pub state: u8,
+    pub zero: [u8; 3],
 }
 
 #[repr(C)]
@@ -99,4 +123,5 @@ unsafe impl Pod for Service {}
 unsafe impl Pod for Real {}
 unsafe impl Pod for FlowKey {}
 unsafe impl Pod for Flow {}
+unsafe impl Pod for FlowEvent {}
 unsafe impl Pod for Counters {}

@@ -3,6 +3,7 @@
 mod datapath;
 mod flows;
 pub mod layout;
+pub mod sync;
 
 pub use datapath::{Datapath, Error, HopChange, RunResult};
 pub use flows::{Sweep, Tally};

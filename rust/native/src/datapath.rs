@@ -3,11 +3,13 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use trimaran_datapath::layout::{NextHop, REAL_LISTED};
+use trimaran_datapath::sync::Settings;
 use trimaran_datapath::{Error, HopChange};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -65,18 +67,21 @@ impl Datapath {
         self.lock().unpin().map_err(raised)
     }
 
-    fn services(&self) -> PyResult<Vec<(String, u16, u32)>> {
+    fn services(&self) -> PyResult<Vec<(String, u16, u32, u32)>> {
         let services = self.lock().services().map_err(raised)?;
         Ok(services
             .into_iter()
-            .map(|(address, port, index)| (address.to_string(), port, index))
+            .map(|(address, port, service)| {
+                (address.to_string(), port, service.index, service.flags)
+            })
             .collect())
     }
 
-    fn set_service(&self, address: &str, port: u16, index: u32) -> PyResult<()> {
+    #[pyo3(signature = (address, port, index, flags=0))]
+    fn set_service(&self, address: &str, port: u16, index: u32, flags: u32) -> PyResult<()> {
         let address = parsed(address)?;
         self.lock()
-            .set_service(address, port, index)
+            .set_service(address, port, index, flags)
             .map_err(raised)
     }
 
@@ -161,6 +166,57 @@ impl Datapath {
             .map(|(index, tally)| (index, tally.active, tally.inactive))
             .collect();
         Ok((tallies, sweep.live, sweep.ended))
+    }
+
+    fn start_sync(
+        &self,
+        secret: Vec<u8>,
+        address: &str,
+        port: u16,
+        peers: Vec<String>,
+        interval_s: f64,
+    ) -> PyResult<()> {
+        let peers = peers.iter().map(|peer| parsed(peer));
+        let settings = Settings {
+            secret,
+            address: parsed(address)?,
+            port,
+            peers: peers.collect::<PyResult<_>>()?,
+            interval: Duration::from_secs_f64(interval_s),
+        };
+        self.lock().start_sync(settings).map_err(raised)
+    }
+
+    fn stop_sync(&self, py: Python<'_>) {
+        py.detach(|| self.lock().stop_sync());
+    }
+
+    fn sync_status<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(status) = self.lock().sync_status() else {
+            return Ok(None);
+        };
+        let peers = status
+            .peers
+            .iter()
+            .map(|peer| {
+                let row = PyDict::new(py);
+                row.set_item("up", peer.is_there)?;
+                row.set_item("caught_up", peer.is_caught_up)?;
+                row.set_item("told", peer.counts.told)?;
+                row.set_item("heard", peer.counts.heard)?;
+                row.set_item("missed", peer.counts.missed)?;
+                row.set_item("resent", peer.counts.resent)?;
+                Ok(row)
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let shown = PyDict::new(py);
+        shown.set_item("peers", peers)?;
+        shown.set_item("learned", status.learned)?;
+        shown.set_item("unknown", status.unknown)?;
+        shown.set_item("full", status.full)?;
+        shown.set_item("refused", status.refused)?;
+        shown.set_item("error", status.error)?;
+        Ok(Some(shown))
     }
 
     #[pyo3(signature = (frame, repeat=1))]
