@@ -20,7 +20,7 @@ from trimaran.vrrp.effects import (
     RemoveAddresses,
     SendAdvert,
 )
-from trimaran.vrrp.packet import GROUP, TTL, Advert, Datagram, decode, encode
+from trimaran.vrrp.packet import GROUP, TTL, Advert, Datagram, Rejection, decode, encode
 from trimaran.vrrp.router import Router, State
 from trimaran.vrrp.settings import RouterSettings
 
@@ -37,6 +37,7 @@ class Wire:
     duplication: float = 0.0
     delay: tuple[float, float] = (0.0001, 0.002)
     cuts: set[tuple[int, int]] = field(default_factory=set)
+    corruption: float = 0.0
 
 
 class Node:
@@ -50,6 +51,7 @@ class Node:
         self.awake = True
         self.waiting: list[Callable[[], None]] = []  # what a sleeping process has not seen yet
         self.lease_ends = 0.0
+        self.spoke_at: float | None = None  # as master, on its own clock
 
     def clock(self, now: float) -> float:
         """The node's own monotonic clock."""
@@ -71,6 +73,7 @@ class World:
         self.history: list[str] = []
         self.masterships = 0
         self.adverts = 0
+        self.rejected = 0
         self.client_arp: int | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -95,7 +98,7 @@ class World:
     def crash(self, node: Node) -> None:
         """kill -9: the address stays until its lease ends."""
         self._note(f"crash {node.number}")
-        node.router = None
+        node.router = node.spoke_at = None
 
     def stop(self, node: Node) -> None:
         """Told to stop gracefully."""
@@ -189,6 +192,7 @@ class World:
         match effect:
             case SendAdvert(priority):
                 self.adverts += 1
+                self._spoken(node, priority)
                 advert = Advert(priority, node.settings.interval_cs, (VIP.ip,))
                 for other in self.nodes:
                     if other is not node:
@@ -197,6 +201,7 @@ class World:
                 node.lease_ends = self.now + lifetime_s
             case RemoveAddresses():
                 node.lease_ends = 0.0
+                node.spoke_at = None
             case Announce(repeat):
                 for _ in range(repeat):
                     self._transmit(node, CLIENT, lambda: self._hear_arp(node.number))
@@ -207,14 +212,41 @@ class World:
     def _arrival(self, sender: Node, to: Node, advert: Advert) -> Callable[[], None]:
         dialect = sender.settings.dialect()
         message = encode(advert, dialect, sender.address, GROUP)
+        if self.random.random() < self.wire.corruption:
+            at = self.random.randrange(len(message))
+            flipped = message[at] ^ self.random.randrange(1, 256)
+            message = message[:at] + bytes([flipped]) + message[at + 1 :]
         datagram = Datagram(sender.address, GROUP, TTL, message)
 
         def arrive() -> None:
             told = decode(datagram, to.settings.dialect())
-            assert isinstance(told, Advert)
-            self._give(to, lambda router: router.receive(told, sender.address, to.clock(self.now)))
+            if isinstance(told, Advert):
+                hear = lambda router: router.receive(told, sender.address, to.clock(self.now))  # noqa: E731
+            else:
+                hear = lambda router: self._reject(router, told, sender, to)  # noqa: E731
+            self._give(to, hear)
 
         return arrive
+
+    def _reject(self, router: Router, reason: Rejection, sender: Node, to: Node) -> None:
+        """Invariant: a rejected packet moves no timer and changes no state."""
+        before = router.state, router.next_timeout(), router.master
+        router.reject(reason, sender.address, to.clock(self.now))
+        after = router.state, router.next_timeout(), router.master
+        assert before == after, f"{reason} turned {before} into {after}"
+        self.rejected += 1
+
+    def _spoken(self, node: Node, priority: int) -> None:
+        """Invariant: a master that was silent for master down does not speak as master."""
+        assert node.router is not None
+        now = node.clock(self.now)
+        lost = node.settings.down_adverts * node.settings.advert_interval_s
+        if node.spoke_at is not None and priority and node.router.state is State.MASTER:
+            silent = now - node.spoke_at
+            unit = node.settings.advert_interval_s if node.settings.version == 3 else 1.0
+            bound = lost + unit  # the longest skew
+            assert silent < bound, f"{node.number} speaks as master after {silent:.2f} s"
+        node.spoke_at = now if node.router.state is State.MASTER and priority else None
 
     def _hear_arp(self, number: int) -> None:
         self.client_arp = number

@@ -379,8 +379,8 @@ class Router:
     def _claim(self, now: float, repeat: int, again_s: float) -> None:
         self._advertise(now)
         self._announce(repeat, now)
-        if again_s:
-            self._announce_at = now + again_s
+        if again_s and (self._announce_at is None or now + again_s < self._announce_at):
+            self._announce_at = now + again_s  # or the refresh, where that comes sooner
             self._announce_repeat = repeat
 
     def _advertise(self, now: float) -> None:
