@@ -123,6 +123,8 @@ fn an_answer_is_refused_or_passed_on_with_one_head() {
             date: "D",
             upgrade: round % 4 == 0,
             redirect: (b"http://up/", b"/"),
+            absolute: &|path| path.to_vec(),
+            rules: None,
         };
         let mut out = Vec::new();
         let Ok(Some(head)) = response::pass_head(&input, false, &passing, &mut out) else {
