@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trimaran.director.plan import (
@@ -146,6 +146,14 @@ SHAPES = st.tuples(
 
 
 @given(st.lists(SHAPES, max_size=6))
+@example(  # a service leaves while its flows live, and comes back
+    [
+        ({81: {0}}, set(), set(), None),
+        ({}, set(), set(), None),
+        ({81: {0}}, {(81, 0)}, set(), None),
+        ({80: set(), 81: set()}, set(), set(), {0}),
+    ]
+)
 def test_whatever_the_way_the_tables_say_what_is_wanted(shapes: list[object]) -> None:
     tables = Tables()
     for ports, down, known, busy in shapes:  # type: ignore[misc]

@@ -98,13 +98,19 @@ def desired(
     Raises LimitError.
     """
     wanted_services = _served(services, found, synced)
-    known = indices(found)
-    keys = {index: key for key, index in known.items()}
-    wanted = {key_of(service, real) for service in services for real in service.real_servers}
+    # By the service's index, not its address: so a service that left and came back finds the real
+    # servers that its flows still name.
+    known = {(real.service, real.address, real.port): i for i, real in found.reals.items()}
+    wanted = {
+        (wanted_services[(service.address, service.port)].index, real.address, real.port)
+        for service in services
+        for real in service.real_servers
+    }
     kept = {
         index: Real(real.address, real.port, real.service, False, real.hop)
         for index, real in found.reals.items()
-        if keys.get(index) not in wanted and not _may_go(index, real, found, busy)
+        if (real.service, real.address, real.port) not in wanted
+        and not _may_go(index, real, found, busy)
     }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
     reals: dict[int, Real] = dict(kept)
@@ -114,7 +120,9 @@ def desired(
         weighted: list[tuple[int, int]] = []
         for real in service.real_servers:
             key = key_of(service, real)
-            place = known[key] if key in known else _next(free, "real servers", MAX_REALS)
+            place = known.get((index, real.address, real.port))
+            if place is None:
+                place = _next(free, "real servers", MAX_REALS)
             hop = hops.get(real.address)
             reals[place] = Real(real.address, real.port, index, key not in down, hop)
             if key not in down and hop is not None:

@@ -47,6 +47,12 @@ class DirectorMachine:
         self._settings = settings
         self._addresses = sorted({r.address for s in settings.services for r in s.real_servers})
         self._netlink = Netlink()
+        if self._netlink.link(settings.interface) is None:
+            self._netlink.close()
+            raise CannotRunError(
+                f"there is no interface {settings.interface} on this machine",
+                f"name the right one at nodes.{settings.node}.interface",
+            )
         self._attachment = Attachment()
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
@@ -63,11 +69,6 @@ class DirectorMachine:
             self._reason = "started afresh: the pinned tables were of another layout or size"
         else:
             self._reason = "started"
-        if self._netlink.link(settings.interface) is None:
-            raise CannotRunError(
-                f"there is no interface {settings.interface} on this machine",
-                f"name the right one at nodes.{settings.node}.interface",
-            )
 
     def unlisted(self) -> set[RealKey]:
         """The real servers that an earlier process had found down."""
