@@ -5,13 +5,21 @@ unlisted, until no flow is left on it.
 """
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from dataclasses import dataclass, replace
 
-from trimaran.director.settings import RealServerSettings, ServiceSettings
-from trimaran.director.tables import MAX_REALS, MAX_SERVICES, Hop, Listen, Real, Tables, turns
+from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
+from trimaran.director.tables import (
+    MAX_REALS,
+    MAX_SERVICES,
+    PROTOCOLS,
+    Hop,
+    Listen,
+    Real,
+    Tables,
+    turns,
+)
 
-RealKey = tuple[Listen, IPv4Address, int]
+RealKey = tuple[Listen, IPAddress, int]
 
 
 class LimitError(ValueError):
@@ -59,14 +67,19 @@ class FreeReal:
 Step = SetReal | SetSlots | SetService | RemoveService | FreeReal
 
 
+def listen_of(service: ServiceSettings) -> Listen:
+    """Where a service is."""
+    return Listen(service.address, service.port, PROTOCOLS[service.protocol])
+
+
 def key_of(service: ServiceSettings, real: RealServerSettings) -> RealKey:
     """What identifies a real server of a service across changes."""
-    return ((service.address, service.port), real.address, real.port)
+    return (listen_of(service), real.address, real.port)
 
 
 def indices(tables: Tables) -> dict[RealKey, int]:
     """Where each real server is."""
-    listens = {index: listen for listen, index in tables.services.items() if listen[1]}
+    listens = {index: listen for listen, index in tables.services.items() if not listen.is_mark}
     return {
         (listens[real.service], real.address, real.port): index
         for index, real in tables.reals.items()
@@ -78,57 +91,56 @@ def desired(
     services: tuple[ServiceSettings, ...],
     found: Tables,
     down: Set[RealKey],
-    hops: Mapping[IPv4Address, Hop],
+    hops: Mapping[IPAddress, Hop],
     busy: Set[int] | None,
+    own: Set[IPAddress] = frozenset(),
 ) -> Tables:
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
-    that flows name, as counted since `found` was put in place (None: not counted).
+    that flows name, as counted since `found` was put in place (None: not counted); `own`: this
+    machine's addresses, where flows go up instead of out.
 
     Raises LimitError.
     """
     wanted_services = _service_indices(services, found)
     known = indices(found)
     keys = {index: key for key, index in known.items()}
+    chosen = {index for slots in found.slots.values() for index in slots}
     wanted = {key_of(service, real) for service in services for real in service.real_servers}
-    kept = {
-        index: Real(real.address, real.port, real.service, False, real.hop)
+    kept = {  # where no table names it no new flow can, and `busy` was counted after that
+        index: replace(real, listed=False)
         for index, real in found.reals.items()
-        if keys.get(index) not in wanted and not _may_go(index, real, found, busy)
+        if keys.get(index) not in wanted
+        and (real.listed or index in chosen or busy is None or index in busy)
     }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
     reals: dict[int, Real] = dict(kept)
     slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
     for service in services:
-        index = wanted_services[(service.address, service.port)]
+        index = wanted_services[listen_of(service)]
         weighted: list[tuple[int, int]] = []
         for real in service.real_servers:
             key = key_of(service, real)
             place = known[key] if key in known else _next(free, "real servers", MAX_REALS)
-            hop = hops.get(real.address)
-            reals[place] = Real(real.address, real.port, index, key not in down, hop)
-            if key not in down and hop is not None:
+            local = real.address in own
+            hop = None if local else hops.get(real.address)
+            reals[place] = Real(real.address, real.port, index, key not in down, hop, local)
+            if key not in down and reals[place].reachable:
                 weighted.append((place, real.weight))
         slots[index] = turns(service.scheduler, weighted)
     return Tables(wanted_services, reals, slots)
 
 
-def _may_go(index: int, real: Real, found: Tables, busy: Set[int] | None) -> bool:
-    """No table names it, so no new flow can, and the count came after that."""
-    chosen = any(index in slots for slots in found.slots.values())
-    return busy is not None and index not in busy and not real.listed and not chosen
-
-
 def _service_indices(services: tuple[ServiceSettings, ...], found: Tables) -> dict[Listen, int]:
     """An index for each service, the one it has if it is there; and the marks of its address."""
-    taken = {index for listen, index in found.services.items() if listen[1]}
+    taken = {index for listen, index in found.services.items() if not listen.is_mark}
     free = (index for index in range(MAX_SERVICES) if index not in taken)
     wanted: dict[Listen, int] = {}
     for service in services:
-        listen = (service.address, service.port)
+        listen = listen_of(service)
         there = found.services.get(listen)
         wanted[listen] = _next(free, "services", MAX_SERVICES) if there is None else there
-    for address, _ in list(wanted):
-        wanted[(address, 0)] = 0
+    for listen in list(wanted):
+        wanted[Listen(listen.address, 0, 0)] = 0
     if len(wanted) > MAX_SERVICES:
         raise LimitError(f"at most {MAX_SERVICES} addresses and services fit, not {len(wanted)}")
     return wanted
@@ -148,7 +160,7 @@ def difference(found: Tables, wanted: Tables) -> list[Step]:
     unable: list[Step] = []
     for index, real in wanted.reals.items():
         if found.reals.get(index) != real:
-            (able if real.listed and real.hop else unable).append(SetReal(index, real))
+            (able if real.listed and real.reachable else unable).append(SetReal(index, real))
     return [
         *able,
         *(

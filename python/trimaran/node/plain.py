@@ -1,6 +1,6 @@
 """Settings across the process border: frozen dataclasses to JSON-able data and back."""
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, _BaseAddress, ip_address
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,4 +21,6 @@ def from_plain(kind: type[T], data: Any) -> T:
 def _decode(kind: type[Any], value: Any) -> Any:
     if kind in (IPv4Address, IPv4Interface):
         return kind(value)
+    if kind is _BaseAddress:
+        return ip_address(value)
     raise NotImplementedError(f"{kind} does not cross the border")

@@ -1,10 +1,14 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import PurePath
 
-from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
+from trimaran.director.settings import (
+    DirectorSettings,
+    IPAddress,
+    RealServerSettings,
+    ServiceSettings,
+)
 from trimaran.health.settings import CheckSettings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -52,15 +56,17 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         if node in resolve.directors(stack, service)
         for settings in _services(stack, name, service)
     )
-    return DirectorSettings(node, stack.nodes[node].interface, str(pins), services)
+    return DirectorSettings(
+        node, stack.nodes[node].interface, str(pins), services, hook=stack.datapath
+    )
 
 
 def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[ServiceSettings]:
     for address, port in resolve.listen_addresses(stack, service):
         servers = []
         for word, server in service.real_servers.items():
-            real, _port = resolve.address_of(stack, word)
-            check = server.check or service.check
+            real, _port = resolve.real_address_of(stack, word, address.version)
+            check = resolve.check_of(service, server)
             servers.append(
                 RealServerSettings(
                     word, real, port, server.weight, _check(check, real, port) if check else None
@@ -71,7 +77,7 @@ def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[Serv
         )
 
 
-def _check(check: Check, address: IPv4Address, port: int) -> CheckSettings:
+def _check(check: Check, address: IPAddress, port: int) -> CheckSettings:
     return CheckSettings(
         address=check.tcp.address or address,
         port=check.tcp.port or port,

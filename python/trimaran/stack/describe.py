@@ -3,6 +3,7 @@
 from trimaran.stack.http import Files, Http, Location, ProxyPass, Return
 from trimaran.stack.model import Check, Stack, VirtualService
 from trimaran.stack.resolve import (
+    check_of,
     directors,
     http_of_proxy,
     listen_addresses,
@@ -39,7 +40,7 @@ def _director(stack: Stack, name: str, service: VirtualService) -> str:
         word if server.weight == 1 else f"{word} (weight {server.weight})"
         for word, server in service.real_servers.items()
     )
-    checks = {server.check or service.check for server in service.real_servers.values()}
+    checks = {check_of(service, server) for server in service.real_servers.values()}
     check = "; ".join(map(_check, checks)) if len(checks) == 1 else "each with its own check"
     title = "" if name in listens.split(", ") else f"{name} "
     return (

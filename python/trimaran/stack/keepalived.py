@@ -6,7 +6,7 @@ lvs_id) unless the caller names it; other machines are known by address.
 
 import re
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -53,10 +53,19 @@ from trimaran.stack.model import (
 )
 from trimaran.stack.references import Path, find
 from trimaran.stack.report import Note
-from trimaran.stack.values import address, choice, integer, interface_address, seconds, word
+from trimaran.stack.values import (
+    address,
+    choice,
+    integer,
+    interface_address,
+    ip,
+    seconds,
+    word,
+)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+Listen = tuple[IPv4Address | IPv6Address, int]
 Options = dict[str, Statement]
 
 _ALIASES = {
@@ -84,6 +93,11 @@ def read_keepalived(
     except StackError as error:
         raise StackError(error.problems, notes) from None
     return _File(Walk(KEEPALIVED, notes), statements, node).read()
+
+
+def _name(listen: Listen) -> str:
+    host, port = listen
+    return f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
 
 
 class _File:
@@ -301,7 +315,8 @@ class _File:
         listen = self._listen(statement)
         if listen is None:
             return None
-        name = f"{listen[0]}:{listen[1]}"
+        protocol = self._value(options, "protocol", choice({"tcp": "tcp", "udp": "udp"}), "tcp")
+        name = _name(listen) if protocol == "tcp" else f"{_name(listen)}/udp"
         self._again(("virtual_services", name), statement)
         for option, help_ in (("lb_kind", _KIND_HELP), ("lb_algo", _ALGO_HELP)):
             if option not in options:
@@ -312,12 +327,13 @@ class _File:
         servers: dict[str, RealServer] = {}
         for inner in statement.block or ():
             if inner.name == "real_server" and inner.block is not None:
-                self._real_server(inner, options, listen, servers)
+                self._real_server(inner, options, listen, name, servers)
         check, servers = common_check(servers, listen[1])
         service = self._build(
             VirtualService,
             statement,
-            listen=name,
+            listen=_name(listen),
+            protocol=protocol,
             scheduler=self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "rr"),
             real_servers=servers,
             check=check,
@@ -329,21 +345,18 @@ class _File:
     def _fixed_values(self, options: Options) -> None:
         """What can only be as it is."""
         self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
-        self._value(options, "protocol", choice({"tcp": "tcp"}), "tcp")
-        self._value(options, "ip_family", choice({"inet": "inet"}), "inet")
+        self._value(options, "ip_family", choice({"inet": "inet", "inet6": "inet6"}), "inet")
         self._value(options, "quorum", integer(0, 1), 1)
         self._value(options, "hysteresis", integer(0, 0), 0)
         for name in ("delay_loop", "retry", "delay_before_retry", "connect_timeout"):
             self._value(options, name, *TIMING[name])
 
-    def _listen(self, statement: Statement) -> tuple[IPv4Address, int] | None:
+    def _listen(self, statement: Statement) -> Listen | None:
         first, *rest = statement.arguments
         try:
             if first in ("group", "fwmark"):
                 refuse(f"by {first} is not supported yet", "write `virtual_server ADDRESS PORT`")
-            if not rest:
-                refuse("needs a port", "DR forwards one port, without persistence")
-            return address(first), integer(1, 65535)(rest[0])
+            return ip(first), integer(0, 65535)(rest[0]) if rest else 0
         except RefusedError as error:
             self.walk.refuse(statement, error.message, error.help)
             return None
@@ -352,17 +365,18 @@ class _File:
         self,
         statement: Statement,
         service: Options,
-        listen: tuple[IPv4Address, int],
+        listen: Listen,
+        name: str,
         servers: dict[str, RealServer],
     ) -> None:
         options = self._options(statement.block or (), REAL)
         try:
-            host = address(statement.arguments[0])
-            port = integer(1, 65535)(statement.arguments[1]) if statement.arguments[1:] else None
+            host = ip(statement.arguments[0])
+            port = integer(0, 65535)(statement.arguments[1]) if statement.arguments[1:] else None
             if port not in (None, listen[1]):
                 help_ = "direct routing (DR) cannot change the port"
                 refuse(f"port {port} differs from the service's port {listen[1]}", help_)
-            key = str(host) if port is None else f"{host}:{port}"
+            key = str(host) if port is None else _name((host, port))
             if key in servers:
                 refuse("is there already")
         except (RefusedError, IndexError) as error:
@@ -370,7 +384,6 @@ class _File:
             help_ = error.help if isinstance(error, RefusedError) else ""
             self.walk.refuse(statement, message, help_)
             return
-        name = f"{listen[0]}:{listen[1]}"
         self.places["virtual_services", name, "real_servers", key] = statement
         self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
         servers[key] = RealServer(

@@ -5,7 +5,7 @@ becomes a Stack whose only named node is the one it was written for, and whose o
 known by address.
 """
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +27,9 @@ class Node(Model):
     interface's own first address is used then."""
 
     address: IPv4Address | None = None
+    address6: IPv6Address | None = Field(
+        default=None, description="where the real server of an IPv6 virtual service is"
+    )
     interface: str = "eth0"
 
 
@@ -89,11 +92,12 @@ class RealServer(Model):
 
 
 class VirtualService(Model):
-    """VIP:port at L4. `listen` is 'ROUTER:port' or 'ADDRESS:port'; the keys of `real_servers` are
-    node names or addresses."""
+    """VIP:port at L4. `listen` is 'ROUTER:port', 'ADDRESS:port' or '[IPV6]:port', port 0 being
+    every port without a service of its own; the keys of `real_servers` are node names or
+    addresses."""
 
     listen: str
-    protocol: Literal["tcp"] = "tcp"
+    protocol: Literal["tcp", "udp"] = "tcp"
     scheduler: Literal["rr", "wrr"] = "wrr"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
@@ -128,6 +132,11 @@ class Stack(Model):
     nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
     virtual_routers: dict[str, VirtualRouter] = {}
     virtual_services: dict[str, VirtualService] = {}
+    datapath: Literal["auto", "tc", "xdp"] = Field(
+        default="auto",
+        description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
+        "has it, else tc",
+    )
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

@@ -10,11 +10,14 @@ from ipaddress import IPv4Address
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
+    IPAddress,
     address_of,
     carriers,
+    check_of,
     directors,
     listen_addresses,
     node_of_address,
+    real_address_of,
     split_port,
 )
 
@@ -156,7 +159,7 @@ def _passwords(stack: Stack) -> Iterator[Finding]:
 
 
 def _listens(stack: Stack) -> Iterator[Finding]:
-    used: dict[tuple[IPv4Address, int], str] = {}
+    used: dict[tuple[IPAddress, int, str], str] = {}
     for name, service in stack.virtual_services.items():
         path = ("virtual_services", name, "listen")
         try:
@@ -167,7 +170,7 @@ def _listens(stack: Stack) -> Iterator[Finding]:
             yield Finding(path, str(error), help_)
             continue
         for address, port in addresses:
-            other = used.setdefault((address, port), name)
+            other = used.setdefault((address, port, service.protocol), name)
             if other != name:
                 message = f"virtual service '{other}' listens on {address}:{port} already"
                 yield Finding(path, message)
@@ -182,10 +185,11 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
         path = ("virtual_services", name, "real_servers")
         _word, service_port = _split(service.listen)
         balancing = _directors(stack, service)
-        used: dict[IPv4Address, str] = {}
+        version = _version(stack, service)
+        used: dict[IPAddress, str] = {}
         for word in service.real_servers:
             try:
-                address, port = address_of(stack, word)
+                address, port = real_address_of(stack, word, version)
             except ValueError as error:
                 help_ = suggestion(word, stack.nodes)
                 yield Finding((*path, word), str(error), help_, at_key=True)
@@ -198,12 +202,34 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
                 message = f"'{word}' is the same machine as '{used[address]}'"
                 yield Finding((*path, word), message, at_key=True)
             owner = node_of_address(stack, address)
-            if owner in balancing:
+            if owner in balancing and len(balancing) > 1:
                 message = f"node '{owner}' directs this service and cannot be its real server too"
-                yield Finding((*path, word), message, "use another node", at_key=True)
+                help_ = "it can where no other node directs the service: use another node"
+                yield Finding((*path, word), message, help_, at_key=True)
+        yield from _checks(name, service, service_port)
         if not any(server.weight for server in service.real_servers.values()):
             message = f"virtual service '{name}' has no real server with a weight above 0"
             yield Finding(path, message, "every connection to it will be dropped", False, True)
+
+
+def _checks(name: str, service: VirtualService, port: int | None) -> Iterator[Finding]:
+    path = ("virtual_services", name)
+    checks = [check_of(service, server) for server in service.real_servers.values()]
+    if port == 0 and any(check and check.tcp.port is None for check in checks):
+        message = "a check needs a port where the service has none of its own"
+        yield Finding((*path, "listen"), message, "write `check: {tcp: {port: 80}}`")
+    elif service.check is not None and None in checks:
+        message = f"virtual service '{name}' is not checked: a dead real server stays in the table"
+        help_ = "write `check: {tcp: {port: 80}}`, or `check: null` if that is meant"
+        yield Finding(path, message, help_, fatal=False, at_key=True)
+
+
+def _version(stack: Stack, service: VirtualService) -> int:
+    """The IP version of a service; 4 where `listen` is wrong, which another rule reports."""
+    try:
+        return next((address.version for address, _ in listen_addresses(stack, service)), 4)
+    except ValueError:
+        return 4
 
 
 def _directors(stack: Stack, service: VirtualService) -> list[str]:

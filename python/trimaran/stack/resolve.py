@@ -3,7 +3,7 @@
 The stack must have passed its reader's checks; a word that names nothing raises ValueError.
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from trimaran.stack.http import (
     Files,
@@ -16,7 +16,7 @@ from trimaran.stack.http import (
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
-from trimaran.stack.model import Proxy, Site, Stack, VirtualService
+from trimaran.stack.model import Check, Proxy, RealServer, Site, Stack, VirtualService
 
 FORWARDED_HEADERS = (
     ("Host", "$host"),
@@ -25,14 +25,18 @@ FORWARDED_HEADERS = (
 )
 
 
+IPAddress = IPv4Address | IPv6Address
+
+
 def split_port(word: str) -> tuple[str, int | None]:
-    """'node4:80' as ('node4', 80), 'node4' as ('node4', None). Raises ValueError."""
+    """'node4:80' as ('node4', 80), 'node4' as ('node4', None), '[::1]:80' as ('::1', 80); an IPv6
+    address without brackets has no port. Raises ValueError."""
     name, colon, digits = word.rpartition(":")
-    if not colon:
-        return word, None
-    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= 65535):
+    if not colon or word.endswith("]") or (":" in name and not name.endswith("]")):
+        return word.strip("[]"), None
+    if not (digits.isascii() and digits.isdigit() and int(digits) <= 65535):
         raise ValueError(f"'{digits}' is not a port: a number from 1 to 65535")
-    return name, int(digits)
+    return name.strip("[]"), int(digits)
 
 
 def address_of(stack: Stack, word: str) -> tuple[IPv4Address, int | None]:
@@ -50,12 +54,34 @@ def address_of(stack: Stack, word: str) -> tuple[IPv4Address, int | None]:
         raise ValueError(f"'{name}' is neither a node nor an IPv4 address") from None
 
 
-def node_of_address(stack: Stack, address: IPv4Address) -> str | None:
+def real_address_of(stack: Stack, word: str, version: int) -> tuple[IPAddress, int | None]:
+    """The same for a real server of a virtual service of that IP version. Raises ValueError."""
+    name, port = split_port(word)
+    node = stack.nodes.get(name)
+    if node is not None:
+        address: IPAddress | None = node.address if version == 4 else node.address6
+        if address is None:
+            key = "address" if version == 4 else "address6"
+            raise ValueError(f"node '{name}' has no {key}")
+        return address, port
+    try:
+        address = ip_address(name)
+    except ValueError:
+        raise ValueError(f"'{name}' is neither a node nor an IP address") from None
+    if address.version != version:
+        raise ValueError(f"{name} is not IPv{version}, as the virtual service's address is")
+    return address, port
+
+
+def node_of_address(stack: Stack, address: IPAddress) -> str | None:
     """The name of the node whose address it is."""
-    return next((name for name, node in stack.nodes.items() if node.address == address), None)
+    return next(
+        (name for name, node in stack.nodes.items() if address in (node.address, node.address6)),
+        None,
+    )
 
 
-def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPv4Address, int]]:
+def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPAddress, int]]:
     """Every (address, port) that a virtual service listens on. Raises ValueError."""
     name, port = split_port(service.listen)
     if port is None:
@@ -64,12 +90,22 @@ def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPv4Ad
     if router is not None:
         return [(interface.ip, port) for interface in router.addresses]
     try:
-        return [(IPv4Address(name), port)]
+        return [(ip_address(name), port)]
     except ValueError:
-        raise ValueError(f"'{name}' is neither a virtual router nor an IPv4 address") from None
+        raise ValueError(f"'{name}' is neither a virtual router nor an IP address") from None
 
 
-def carriers(stack: Stack, address: IPv4Address) -> list[str]:
+def check_of(service: VirtualService, server: RealServer) -> Check | None:
+    """How a real server is watched. What nobody asked for is not tried where TCP to the service's
+    port says nothing: UDP, and any port."""
+    if server.check is not None:
+        return server.check
+    told = "check" in service.model_fields_set
+    natural = service.protocol == "tcp" and not service.listen.endswith(":0")
+    return service.check if told or natural else None
+
+
+def carriers(stack: Stack, address: IPAddress) -> list[str]:
     """The nodes that may carry an address: members of the virtual router that it belongs to, or
     the node whose own address it is."""
     for router in stack.virtual_routers.values():
@@ -95,9 +131,10 @@ def real_server_addresses(stack: Stack, node: str) -> tuple[IPv4Address, ...]:
     found = dict.fromkeys(stack.real_server_addresses.get(node, ()))
     own = stack.nodes[node].address
     for service in stack.virtual_services.values():
-        servers = {address_of(stack, word)[0] for word in service.real_servers}
-        if own is not None and own in servers:
-            found |= dict.fromkeys(address for address, _port in listen_addresses(stack, service))
+        for address, _port in listen_addresses(stack, service):
+            servers = {real_address_of(stack, w, address.version)[0] for w in service.real_servers}
+            if own in servers and isinstance(address, IPv4Address):
+                found[address] = None
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv6Address, ip_address
 
 from trimaran.stack.directives import refuse
 from trimaran.stack.nearest import suggestion
@@ -57,6 +57,14 @@ def address(text: str) -> IPv4Address:
     except AddressValueError:
         why = "IPv6 is not supported yet" if ":" in text else ""
         refuse(f"'{text}' is not an IPv4 address", why)
+
+
+def ip(text: str) -> IPv4Address | IPv6Address:
+    """An IPv4 or IPv6 address."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        refuse(f"'{text}' is not an IP address")
 
 
 def interface_address(text: str) -> IPv4Interface:

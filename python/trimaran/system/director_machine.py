@@ -3,14 +3,13 @@ calls from one thread, in whose network namespace it lives."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from trimaran.director.plan import RealKey, desired, difference, indices
-from trimaran.director.settings import DirectorSettings
+from trimaran.director.settings import DirectorSettings, IPAddress
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
-from trimaran.system.datapath import Attachment, Count, Director, Traffic
+from trimaran.system.datapath import Attachment, Count, DatapathError, Director, Hook, Traffic
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
@@ -37,6 +36,7 @@ class Figures:
     traffic: Mapping[RealKey, Traffic]
     reasons: Mapping[str, int]
     live: int
+    local: Set[RealKey]
 
 
 class DirectorMachine:
@@ -44,7 +44,13 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        self._addresses = sorted({r.address for s in settings.services for r in s.real_servers})
+        self._addresses = sorted(
+            {r.address for s in settings.services for r in s.real_servers},
+            key=lambda address: (address.version, address.packed),
+        )
+        self._own: Set[IPAddress] = frozenset()
+        self.hook: Hook = "xdp" if settings.hook == "xdp" else "tc"
+        self.hook_cause = "" if settings.hook == "auto" else "as the configuration says"
         self._netlink = Netlink()
         self._attachment = Attachment()
         self._neighbours: Neighbours | None = None
@@ -53,7 +59,8 @@ class DirectorMachine:
         self._sweep_due = 0.0
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
-        self._director = Director(directory, settings.max_flows)
+        has6 = any(service.address.version == 6 for service in settings.services)
+        self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
         self._tables = self._director.tables()
         if self._director.adopted:
             self._reason = "started: the pinned tables and flows were adopted"
@@ -78,7 +85,8 @@ class DirectorMachine:
     def converge(self, down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent."""
         self._look()
-        wanted = desired(self._settings.services, self._tables, down, self._hops(), self._busy)
+        hops, own = self._hops(), self._own
+        wanted = desired(self._settings.services, self._tables, down, hops, self._busy, own)
         self._put(wanted)
         if clock.now() >= self._sweep_due:
             self._count()
@@ -91,7 +99,7 @@ class DirectorMachine:
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._addresses)
+        return self._link is not None and len(self._hops()) == len(self._others())
 
     def figures(self) -> Figures:
         """Counted now."""
@@ -102,6 +110,7 @@ class DirectorMachine:
             {key: self._director.traffic(index) for key, index in known.items()},
             self._director.reasons(),
             count.live,
+            {key for key, index in known.items() if self._tables.reals[index].local},
         )
 
     def listed(self) -> set[RealKey]:
@@ -112,7 +121,7 @@ class DirectorMachine:
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
         if self._link is not None:
-            self._attachment.detach(self._link.index)
+            self._attachment.detach(self._link.index, self.hook)
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
@@ -126,18 +135,26 @@ class DirectorMachine:
             if self._neighbours is not None:
                 self._neighbours.close()
             self._neighbours = Neighbours(link.index) if link else None
+            if link:
+                self._choose_hook(link)
+        if link and (self._link is None or link.mac != self._link.mac):
+            self._director.set_station(link.mac)
         self._link = link
+        self._own = self._netlink.own_addresses()
         if self._neighbours is not None:
             known = self._neighbours.resolved()
-            self._neighbours.want(a for a in self._addresses if a not in known)
+            self._neighbours.want(a for a in self._others() if a not in known)
 
-    def _hops(self) -> dict[IPv4Address, Hop]:
+    def _others(self) -> list[IPAddress]:
+        return [address for address in self._addresses if address not in self._own]
+
+    def _hops(self) -> dict[IPAddress, Hop]:
         if self._neighbours is None or self._link is None:
             return {}
         known = self._neighbours.resolved()
         return {
-            address: Hop(known[address], self._link.mac, self._link.index)
-            for address in self._addresses
+            address: Hop(known[address], self._link.mac, self._link.index, self._link.mtu)
+            for address in self._others()
             if address in known
         }
 
@@ -157,9 +174,27 @@ class DirectorMachine:
         return count
 
     def _attach(self, link: Link) -> str:
-        there = self._attachment.attached(link.index)
+        there = self._attachment.attached(link.index, self.hook)
         if there == self._director.program_id:
             return ""
-        self._attachment.attach(link.index, self._director)
+        self._attachment.attach(link.index, self._director, self.hook)
         reason, self._reason = self._reason, "somebody had taken the program away"
         return reason
+
+    def _choose_hook(self, link: Link) -> None:
+        """XDP where the driver has it, unless the configuration says which."""
+        if self._settings.hook != "auto":
+            self._director.turn_to(self.hook)
+            return
+        self.hook, self.hook_cause = "tc", f"{link.name} has no driver of its own"
+        if not self._attachment.has_driver(link.index):
+            self._director.turn_to("tc")
+            return
+        self._director.turn_to("xdp")
+        try:
+            self._attachment.attach(link.index, self._director, "xdp")
+        except DatapathError as error:
+            self._director.turn_to("tc")
+            self.hook_cause = f"the driver of {link.name} takes no XDP: {error.strerror}"
+        else:
+            self.hook, self.hook_cause = "xdp", f"the driver of {link.name} has it"

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from types import TracebackType
 
 from pyroute2 import IPRoute
@@ -84,6 +84,14 @@ class Netlink:
             return []
         rows = self._route.get_addr(family=socket.AF_INET, index=link.index)
         return [_interface(row) for row in rows]
+
+    def own_addresses(self) -> frozenset[IPv4Address | IPv6Address]:
+        """Every address that this namespace carries."""
+        found = (
+            row.get_attr("IFA_LOCAL") or row.get_attr("IFA_ADDRESS")
+            for row in self._route.get_addr()
+        )
+        return frozenset(ip_address(address) for address in found if address)
 
     def holders(self, address: IPv4Address) -> list[str]:
         """The names of this namespace's interfaces that carry `address`."""

@@ -4,7 +4,7 @@ mod datapath;
 mod flows;
 pub mod layout;
 
-pub use datapath::{Datapath, Error, HopChange, RunResult};
+pub use datapath::{narrow, Datapath, Error, Hook, Listen, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
 
 /// The compiled bpf/director.bpf.c.

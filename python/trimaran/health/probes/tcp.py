@@ -3,16 +3,17 @@
 import asyncio
 import os
 import socket
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 
 class ProbeError(Exception):
     """The probe failed; the message says how."""
 
 
-async def probe(address: IPv4Address, port: int, timeout_s: float) -> None:
+async def probe(address: IPv4Address | IPv6Address, port: int, timeout_s: float) -> None:
     """Connect, and part with FIN, not RST. Raises ProbeError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.setblocking(False)
         try:
             async with asyncio.timeout(timeout_s):
