@@ -31,7 +31,7 @@ test: setup check $(VENV)/.peers ## every test (needs root)
 	@$(PYTHON) -m pytest
 
 test-pure: setup ## the tests that need no root
-	@$(PYTHON) -m pytest tests/unit tests/sim tests/proxy
+	@$(PYTHON) -m pytest tests/unit tests/sim tests/health tests/proxy
 
 check: setup ## linters, types, the house rules (needs no root)
 	@$(VENV)/bin/ruff check python tests bench
@@ -48,10 +48,14 @@ format: setup ## put the code in its form
 	@$(VENV)/bin/ruff format python tests bench
 	@cargo fmt
 
+nginx-tests: setup ## nginx's own tests: DIR=a checkout of nginx/nginx-tests [FILES=…]
+	@[ -n "$(DIR)" ] || { echo "trimaran: make nginx-tests DIR=path of a checkout of nginx/nginx-tests" >&2; exit 2; }
+	@$(PYTHON) tools/nginx-tests $(DIR) $(FILES)
+
 wheel: setup ## dist/*.whl, with the eBPF objects inside
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/maturin build --release --locked --out dist
 
 clean: ## forget everything built
 	rm -rf $(VENV) target dist lab-report python/trimaran/_native*.so
 
-.PHONY: help setup demo test test-pure check format wheel clean
+.PHONY: help setup demo test test-pure check format nginx-tests wheel clean

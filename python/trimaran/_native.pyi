@@ -84,9 +84,14 @@ class Engine:
     def __new__(
         cls, snapshot: str, listeners: list[tuple[str, int, int]], workers: int
     ) -> Engine: ...
-    def swap(self, snapshot: str) -> None:
-        """Serve by another snapshot from the next request on; closes nothing. ValueError as above,
-        the old one staying."""
+    def swap(
+        self, snapshot: str, listeners: list[tuple[str, int, int | None]] | None = None
+    ) -> None:
+        """Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+        where given, are all that there shall be: None stands for the socket of that address that is
+        served already. ValueError as above, everything staying as it was."""
+    def check(self, snapshot: str) -> None:
+        """Raises ValueError if `swap` would."""
     def stop(self, graceful_timeout_s: float) -> None:
         """Stop accepting, finish what runs, end. What is left after the timeout is cut off."""
     def status(self) -> str:

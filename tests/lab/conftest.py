@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trimaran.lab.lab import clean, run_directory
 from trimaran.lab.topology import prefix
+from trimaran.lab.traces import clean, run_directory
 from trimaran.system import namespaces
 
 _numbers = itertools.count(1)

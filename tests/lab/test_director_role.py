@@ -19,7 +19,7 @@ import pytest
 from lan import Lan, Role, inside, ip, kill, lan, wait_until
 from trimaran.director.listing import listing
 from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, PoolSettings, Target
 from trimaran.system import bpffs
 
 VIP, PORT = "192.0.2.100", 8080
@@ -34,8 +34,8 @@ _numbers = itertools.count(1)
 
 def real(name: str, weight: int = 1) -> RealServerSettings:
     address = IPv4Address(ADDRESSES[name])
-    check = CheckSettings(address, PORT, 0.3, 1.0, 1, 0.1, 1)
-    return RealServerSettings(name, address, PORT, weight, check)
+    check = CheckSettings(Target(address, PORT), 0.3, 1.0, 1, 0.1, 1)
+    return RealServerSettings(name, address, PORT, weight, {"tcp": check})
 
 
 class Site:
@@ -208,6 +208,50 @@ def test_without_real_servers_the_client_hears_nothing_not_a_reset(site: Site) -
         with pytest.raises(TimeoutError):
             connection.connect((VIP, PORT))
     assert role.status()["drops"]["no_real_server"] >= 1
+
+
+def test_the_sorry_server_stands_in_while_there_is_no_quorum(site: Site) -> None:
+    def sorry(settings: DirectorSettings) -> tuple[ServiceSettings, ...]:
+        (service,) = settings.services
+        r1, r2 = service.real_servers
+        pool = PoolSettings(quorum=1)
+        return (replace(service, real_servers=(r1,), sorry_server=r2, pool=pool),)
+
+    role = site.start(services=sorry(site.settings()))
+    assert listed(role) == {"r1"}
+    assert [site.asks() for _ in range(3)] == ["r1"] * 3
+    kill(site.servers["r1"])
+    lost = role.wait_for(name="director.quorum_lost")
+    assert "r2" in lost["message"]
+    wait_until("r2 stands in", lambda: listed(role) == {"r2"})
+    assert [site.asks() for _ in range(3)] == ["r2"] * 3
+    assert not role.status()["services"][0]["quorum"]["met"] and rows(role)["r2"]["sorry"]
+    site.serve("r1")
+    role.wait_for(name="director.quorum_gained")
+    wait_until("r1 serves again", lambda: listed(role) == {"r1"})
+    assert [site.asks() for _ in range(3)] == ["r1"] * 3
+
+
+def test_an_inhibited_server_keeps_its_flows_and_gets_no_new_one(site: Site) -> None:
+    """Only its check fails: the check goes to a port of its own, where nobody listens any more."""
+    gate = site.lan.run("r1", sys.executable, str(SERVER), "gate", "9090")
+    settings = site.settings()
+    (service,) = settings.services
+    r1, r2 = service.real_servers
+    check = replace(r1.checks["tcp"], target=Target(r1.address, 9090), alpha=True)
+    r1 = replace(r1, inhibit=True, checks={"gate": check})
+    role = site.start(services=(replace(service, real_servers=(r1, r2)),))
+    role.wait_for(name="director.real_server_up")
+    wait_until("r1 serves", lambda: rows(role)["r1"]["weight"] == 1)
+    with site.connect() as first, site.connect() as second:
+        held = first if says(first) == "r1" else second
+        assert says(held) == "r1"
+        kill(gate)
+        role.wait_for(name="director.real_server_down")
+        wait_until("r1 has weight 0", lambda: rows(role)["r1"]["weight"] == 0)
+        assert rows(role)["r1"]["listed"] and not rows(role)["r1"]["well"]
+        assert [site.asks() for _ in range(4)] == ["r2"] * 4
+        assert says(held) == "r1", "the flow that it had goes on"
 
 
 def test_what_somebody_takes_away_is_put_back(site: Site) -> None:

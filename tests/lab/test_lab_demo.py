@@ -18,10 +18,11 @@ from rich.console import Console
 
 from trimaran.lab import demo
 from trimaran.lab.cast import Cast
-from trimaran.lab.lab import Lab, run_directory
+from trimaran.lab.lab import Lab
 from trimaran.lab.screen import LiveScreen
 from trimaran.lab.stage import Stage
 from trimaran.lab.topology import CLIENT, from_table, prefix
+from trimaran.lab.traces import run_directory
 from trimaran.lab.view import View
 from trimaran.system import namespaces
 
@@ -37,6 +38,7 @@ CLASSIC = Cast(
     pages=("web1", "web2"),
     scheduler="rr",
     takeover_s=3 + 155 / 256,
+    skew_s=155 / 256,
 )
 
 

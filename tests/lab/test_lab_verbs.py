@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import Trimaran
 
-from trimaran.lab.lab import Lab, run_directory
+from trimaran.lab.lab import Lab
 from trimaran.lab.topology import prefix
+from trimaran.lab.traces import run_directory
 from trimaran.lab.traffic import Traffic, wait_for_answers
 from trimaran.system import namespaces, wiring
 from trimaran.system.arp_question import who_has

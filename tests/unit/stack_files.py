@@ -2,6 +2,8 @@
 
 from fnmatch import fnmatch
 
+from trimaran.stack.files import Refusal
+
 
 class MemoryFiles:
     """`stack.files.Files` over a dictionary."""
@@ -19,3 +21,9 @@ class MemoryFiles:
 
     def match(self, pattern: str) -> list[str]:
         return sorted(path for path in self.texts if fnmatch(path, pattern))
+
+    def refusal(self, command: str) -> Refusal | None:
+        path = command.split()[0]
+        if path in self.texts:
+            return None
+        return Refusal(f"'{path}' is not executable", f"chmod +x {path}")

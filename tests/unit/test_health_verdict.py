@@ -1,55 +1,45 @@
-"""Rise and fall, as dialogues: what a probe found, then what is thought and when the next comes."""
+"""Rise and fall: the table in health/verdict.py, as dialogues."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, Target
 from trimaran.health.verdict import Verdict, judge
 
-INTERVAL, RETRY = 3.0, 0.5
-GOOD, BAD = None, "connection refused"
+CHECK = CheckSettings(Target(IPv4Address("192.0.2.1"), 80), 3.0, 1.0, 2, 0.5, 2)
 
 
-def check(retries: int = 2, rise: int = 1) -> CheckSettings:
-    return CheckSettings(IPv4Address("10.0.0.1"), 80, INTERVAL, 1.0, retries, RETRY, rise)
+def play(check: CheckSettings, script: str) -> list[str]:
+    """'+' a good probe, '-' a failed one; what is thought after each, and the wait until the
+    next."""
+    verdict = Verdict(up=not check.alpha)
+    said = []
+    for sign in script:
+        verdict, wait = judge(check, verdict, None if sign == "+" else "refused")
+        said.append(f"{sign} {'up' if verdict.up else 'down'} {wait:g}")
+    return said
 
 
-DIALOGUES = {
-    "well all the time": (check(), [(GOOD, True, INTERVAL)] * 3),
-    "a failure that passes": (
-        check(),
-        [(BAD, True, RETRY), (BAD, True, RETRY), (GOOD, True, INTERVAL), (BAD, True, RETRY)],
-    ),
-    "down after 1 + retries": (
-        check(),
-        [(BAD, True, RETRY), (BAD, True, RETRY), (BAD, False, INTERVAL), (BAD, False, INTERVAL)],
-    ),
-    "no retries": (check(retries=0), [(BAD, False, INTERVAL), (GOOD, True, INTERVAL)]),
-    "up after rise": (
-        check(retries=0, rise=3),
-        [
-            (BAD, False, INTERVAL),
-            (GOOD, False, INTERVAL),
-            (GOOD, False, INTERVAL),
-            (BAD, False, INTERVAL),
-            (GOOD, False, INTERVAL),
-            (GOOD, False, INTERVAL),
-            (GOOD, True, INTERVAL),
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DIALOGUES)
-def test_dialogue(name: str) -> None:
-    settings, exchange = DIALOGUES[name]
-    verdict = Verdict()
-    for step, (error, up, wait) in enumerate(exchange):
-        verdict, delay = judge(settings, verdict, error)
-        assert (verdict.up, delay) == (up, wait), f"at step {step}: {exchange[: step + 1]}"
+@pytest.mark.parametrize(
+    ("check", "script", "expected"),
+    [
+        (CHECK, "+-+", ["+ up 3", "- up 0.5", "+ up 3"]),
+        (CHECK, "--+--", ["- up 0.5", "- up 0.5", "+ up 3", "- up 0.5", "- up 0.5"]),
+        (CHECK, "----", ["- up 0.5", "- up 0.5", "- down 3", "- down 3"]),
+        (CHECK, "---++", ["- up 0.5", "- up 0.5", "- down 3", "+ down 3", "+ up 3"]),
+        (CHECK, "---+-+", ["- up 0.5", "- up 0.5", "- down 3", "+ down 3", "- down 3", "+ down 3"]),
+        (replace(CHECK, retries=0, rise=1), "-+", ["- down 3", "+ up 3"]),
+        (replace(CHECK, alpha=True), "+", ["+ up 3"]),
+        (replace(CHECK, alpha=True), "-++", ["- down 3", "+ down 3", "+ up 3"]),
+    ],
+)
+def test_the_table(check: CheckSettings, script: str, expected: list[str]) -> None:
+    assert play(check, script) == expected
 
 
 def test_the_last_error_is_remembered() -> None:
-    verdict, _ = judge(check(retries=0), Verdict(), "no answer within 1 s")
-    assert verdict.error == "no answer within 1 s"
+    verdict, _ = judge(CHECK, Verdict(), "refused")
+    verdict, _ = judge(CHECK, verdict, None)
+    assert verdict.error == "refused" and verdict.up

@@ -16,17 +16,17 @@ PURE_STANDARD = {
 }  # fmt: skip
 # `random` for its type only: randomness is an argument. `importlib` for importlib.resources.
 PURE_LIBRARIES = {
-    "stack": {"pydantic", "pydantic_core", "yaml"},
+    "stack": {"pydantic", "pydantic_core", "yaml", "regex"},
     "vrrp": set(),
     "director": set(),
     "proxy": set(),
-    "health": set(),
+    "health": {"msgspec"},
 }
-HEALTH_PURE = {"verdict", "settings"}
+HEALTH_PURE = {"verdict", "settings", "pool"}
 ARROWS = {
     "stack": set(),
     "vrrp": set(),
-    "health": {"system"},
+    "health": {"stack", "system"},
     "director": {"stack", "health"},
     "proxy": {"stack", "health"},
     "system": {"stack", "vrrp", "director", "proxy", "health"},

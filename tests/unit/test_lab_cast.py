@@ -40,7 +40,8 @@ def test_the_director_with_the_highest_priority_is_the_master() -> None:
 
 def test_the_bound_is_the_protocols() -> None:
     """Three adverts, and the skew of the backup's priority, 101."""
-    assert cast(Stack.model_validate(SEVEN), PAGES).takeover_s == 3 * 2.0 + 155 / 256
+    players = cast(Stack.model_validate(SEVEN), PAGES)
+    assert (players.takeover_s, players.skew_s) == (3 * 2.0 + 155 / 256, 155 / 256)
 
 
 @pytest.mark.parametrize(

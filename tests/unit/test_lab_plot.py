@@ -11,7 +11,7 @@ from trimaran.lab.view import Sample
 
 CAST = Cast(
     "front", "web", IPv4Address("10.0.0.1"), 80, ("d1", "d2"), ("p1", "p2"), ("s1", "s2"),
-    ("one", "two"), "rr", 3.6,
+    ("one", "two"), "rr", takeover_s=3.6, skew_s=0.6,
 )  # fmt: skip
 
 

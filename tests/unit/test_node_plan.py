@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from trimaran.director.settings import DirectorSettings
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, Target
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.node.plan import plan
 from trimaran.node.settings import NodePlan, RealServerRoleSettings
@@ -72,8 +72,8 @@ def test_the_director_is_told_its_service_and_whom_to_check(stack: Stack) -> Non
     assert service.scheduler == "rr"
     assert {server.name: server.address for server in service.real_servers} == PROXIES
     for server in service.real_servers:
-        check = CheckSettings(server.address, 80, 3.0, 3.0, 3, 1.0, 1)
-        assert (server.port, server.weight, server.check) == (80, 1, check)
+        check = CheckSettings(Target(server.address, 80), 3.0, 3.0, 3, 1.0, 1)
+        assert (server.port, server.weight, server.checks) == (80, 1, {"tcp": check})
 
 
 def test_a_real_server_carries_the_address_and_runs_its_proxy(stack: Stack) -> None:

@@ -198,7 +198,7 @@ def test_a_connection_made_while_the_role_is_down_is_served_after_its_restart(no
     port = first_listener.getsockname()[1]
     opened = [first_listener]
 
-    def listen() -> list[socket.socket]:
+    def listen(held: list[socket.socket]) -> list[socket.socket]:
         return [opened.pop()] if opened else [socket.create_server(("127.0.0.1", port))]
 
     node.role("proxy", listen=listen)

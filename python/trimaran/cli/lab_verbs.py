@@ -16,17 +16,20 @@ from rich.table import Table
 
 from trimaran.lab import demo as scenario
 from trimaran.lab.cast import Cast, CastError, cast
-from trimaran.lab.lab import READY_S, Lab, LabError, NodeStatus, clean, run_directory
+from trimaran.lab.lab import READY_S, Lab, LabError, NodeStatus
 from trimaran.lab.requirements import require
 from trimaran.lab.screen import LiveScreen, print_result
 from trimaran.lab.stage import Stage
 from trimaran.lab.topology import Topology, TopologyError, from_stack, from_table
+from trimaran.lab.traces import clean, run_directory
 from trimaran.lab.view import View
 from trimaran.stack.model import Stack
 from trimaran.stack.yaml import read_stack
 from trimaran.system import namespaces
 from trimaran.system.errors import CannotRunError
 from trimaran.system.files import DiskFiles
+
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 def up(file: Path, name: str, *, table: bool) -> None:
@@ -143,6 +146,7 @@ def _start(lab: Lab) -> None:
         for machine in lab.topology.nodes.values():
             lab.launch(machine)
         lab.wait_ready(list(lab.topology.nodes))
+        lab.wait_masters()
     except BaseException:
         _uninterrupted(lab.down)
         raise
@@ -197,14 +201,19 @@ def _explained() -> Iterator[None]:
 def _until_interrupted() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does; the process then exits 128 + signal."""
     received: list[int] = []
+    raised = False
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) == 1:  # a second one must not keep the first from cleaning up
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if number != signal.SIGALRM:
+            received.append(number)
+        if _in_destructor(frame):  # what is raised there is lost: once more, in a moment
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        elif not raised:  # a second one must not keep the first from cleaning up
+            raised = True
             raise KeyboardInterrupt
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in signals}
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTIONS}
     try:
         yield
     except KeyboardInterrupt:
@@ -215,14 +224,21 @@ def _until_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _in_destructor(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _uninterrupted(action: Callable[[], None]) -> None:
     """Clean up, whatever signals come meanwhile."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
         action()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
 
 
 def _print_status(lab: Lab) -> None:

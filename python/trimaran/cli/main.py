@@ -77,6 +77,19 @@ def check(
 
 
 @app.command()
+def digest(
+    url: Annotated[str, typer.Argument(metavar="URL", help="http:// or https://.")],
+    host: Annotated[Optional[str], typer.Option(help="The virtual host to ask for.")] = None,  # noqa: UP045
+    version: Annotated[str, typer.Option(help="1.0, 1.0C or 1.1, as the check has it.")] = "1.1",
+    timeout: Annotated[float, typer.Option(help="Seconds.")] = 5.0,
+) -> None:
+    """The digest of a page, for an HTTP check (keepalived's genhash)."""
+    from trimaran.cli.digest import print_digest
+
+    print_digest(url, host, version, timeout)
+
+
+@app.command()
 def status(
     node: Node = None,
     run_dir: RunDirectoryOption = None,
@@ -118,6 +131,14 @@ def stop(role: str, node: Node = None, run_dir: RunDirectoryOption = None) -> No
     from trimaran.cli.roles import change_role
 
     change_role("stop", role, node, run_dir)
+
+
+@app.command()
+def reload(node: Node = None, run_dir: RunDirectoryOption = None) -> None:
+    """Read the node's files again; an invalid file changes nothing."""
+    from trimaran.cli.roles import reload_node
+
+    reload_node(node, run_dir)
 
 
 def main() -> None:

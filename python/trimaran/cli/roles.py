@@ -1,4 +1,4 @@
-"""`trimaran start` and `trimaran stop`."""
+"""`trimaran start`, `trimaran stop` and `trimaran reload`."""
 
 import asyncio
 from pathlib import Path
@@ -16,6 +16,18 @@ def change_role(verb: str, role: str, node: str | None, run_dir: Path | None) ->
     if row["state"] != wanted:
         raise ControlError(f"{role} is {row['state']}: {row['cause']}")
     print(f"{role} is {row['state']}")
+
+
+def reload_node(node: str | None, run_dir: Path | None) -> None:
+    """Ask, and say what became of each role. Raises ControlError when nothing was changed."""
+    path = control_socket(node, run_dir)
+    for role, said in asyncio.run(_ask_to_reload(path)).items():
+        print(f"{role}: {said}")
+
+
+async def _ask_to_reload(path: Path) -> dict[str, str]:
+    async with ControlClient(path) as client:
+        return await client.reload()
 
 
 async def _ask(path: Path, verb: str, role: str) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimaran.node import daemon, preflight, roles
+from trimaran.node.keeper import RoleSpec
 from trimaran.node.plan import plan
 from trimaran.node.run_directory import RunDirectory, default
+from trimaran.node.settings import NodePlan
 from trimaran.stack.load import Loaded, load, load_classic
 from trimaran.stack.model import Stack
 from trimaran.system.errors import CannotRunError
@@ -41,18 +43,28 @@ def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Pa
     wanted = _load(stack, classic, node)
     name = node or _this_node(wanted, file)
     directory = RunDirectory(run_dir or default(), name)
-    node_plan = plan(wanted, name, directory.state, directory.pins, str(file))
-    if not node_plan.roles:
-        raise CannotRunError(f"node {name} has no role in {file}", "give it one, or do not run it")
+    node_plan = _plan(wanted, directory, file)
+
+    def reread() -> list[RoleSpec]:
+        return roles.specs(_plan(_load(stack, classic, name), directory, file), directory.lock)
+
     directory.take()
     try:
         findings = preflight.judge(node_plan, preflight.look(node_plan))
         for finding in findings:
             if finding.refuses:
                 raise CannotRunError(finding.message, finding.mend)
-        daemon.run(directory, roles.specs(node_plan, directory.lock), findings)
+        daemon.run(directory, roles.specs(node_plan, directory.lock), findings, reread)
     finally:
         directory.leave()
+
+
+def _plan(stack: Stack, directory: RunDirectory, file: Path) -> NodePlan:
+    node_plan = plan(stack, directory.node, directory.state, directory.pins, str(file))
+    if not node_plan.roles:
+        node = directory.node
+        raise CannotRunError(f"node {node} has no role in {file}", "give it one, or do not run it")
+    return node_plan
 
 
 def _load(stack: Path | None, classic: Classic, node: str | None) -> Stack:

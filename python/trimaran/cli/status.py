@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -101,9 +101,31 @@ def _priority(router: dict[str, Any]) -> str:
 def _director(name: str, status: dict[str, Any]) -> RenderableType:
     from trimaran.director.listing import listing
 
+    health = _table("health")
+    for heading in ("service", "real server", "well", "check", "last", "took", "error"):
+        health.add_column(heading)
+    for service in status["services"]:
+        for real in service["real_servers"]:
+            for check in real.get("checks", ()):
+                health.add_row(service["name"], real["name"], *_check(check))
+        quorum = service.get("quorum")
+        if quorum and (quorum["wanted"] != 1 or not quorum["met"]):
+            met = Text("yes", "green") if quorum["met"] else Text("no", "red")
+            weighs = f"weight {quorum['weight']} of {quorum['wanted']} ± {quorum['hysteresis']}"
+            health.add_row(service["name"], "(quorum)", met, weighs)
     cause = f" ({status['hook_cause']})" if status.get("hook_cause") else ""
     hook = f"{status['hook']} on {status['interface']}{cause}\n" if "hook" in status else ""
-    return Text(listing(status) + hook)
+    table = Text(listing(status) + hook)
+    return Group(table, health) if health.row_count else table
+
+
+def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:
+    well = Text("yes", "green") if check["up"] else Text("no", "red")
+    if check["ago_s"] is None:
+        return well, check["name"], "not yet", "", ""
+    last = f"{'good' if check['ok'] else 'failed'} {check['ago_s']:.0f} s ago"
+    error = check["error"] or (f"before: {check['last_error']}" if check["last_error"] else "")
+    return well, check["name"], last, f"{check['latency_ms']:.1f} ms", error
 
 
 def _proxy(name: str, status: dict[str, Any]) -> Table:

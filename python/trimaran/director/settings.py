@@ -1,10 +1,10 @@
 """What the director process is told: plain frozen data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, _BaseAddress
 from typing import TYPE_CHECKING, Literal
 
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
 
 if TYPE_CHECKING:
     IPAddress = IPv4Address | IPv6Address
@@ -14,13 +14,16 @@ else:
 
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address)."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
 
     name: str
     address: IPAddress
     port: int
     weight: int
-    check: CheckSettings | None
+    checks: dict[str, CheckSettings] = field(default_factory=dict)
+    inhibit: bool = False
+    notify_up: ScriptSettings | None = None
+    notify_down: ScriptSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ServiceSettings:
     protocol: Literal["tcp", "udp"]
     scheduler: Literal["rr", "wrr"]
     real_servers: tuple[RealServerSettings, ...]
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    sorry_server: RealServerSettings | None = None
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
 """Runs the probes: one task per check, their starts spread so that they never come in one burst."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Set
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, field
 
-from trimaran.health.probes import tcp
+from trimaran.health.probes import ask
+from trimaran.health.probes.errors import ProbeError
 from trimaran.health.settings import CheckSettings
-from trimaran.health.verdict import Verdict, judge
+from trimaran.health.verdict import Outcome, Verdict, judge
 from trimaran.system import clock
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -22,48 +20,69 @@ class LastProbe:
     error: str
 
 
-class Runner(Generic[Key]):
-    """Watches what the keys stand for. `changed(key, verdict)` is called when one goes down or
-    comes up; those in `down` were found so by an earlier process."""
+@dataclass
+class Watched:
+    """What is known of one check; `outcome` is the last good probe's."""
+
+    verdict: Verdict
+    last: LastProbe | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+class Runner:
+    """Watches checks, each once however many real servers share it. `changed(check)` is called when
+    one goes down or comes up, or brings another weight; `failed(check, error)` at every failed
+    probe. Those in `down` were found so by an earlier process."""
 
     def __init__(
         self,
-        checks: Mapping[Key, CheckSettings],
-        changed: Callable[[Key, Verdict], None],
-        down: Set[Key] = frozenset(),
+        checks: Iterable[CheckSettings],
+        changed: Callable[[CheckSettings], None],
+        down: Set[CheckSettings] = frozenset(),
+        failed: Callable[[CheckSettings, str], None] = lambda check, error: None,
     ) -> None:
-        self._checks = dict(checks)
+        self.watched = {
+            check: Watched(Verdict(up=check not in down and not check.alpha))
+            for check in dict.fromkeys(checks)
+        }
         self._changed = changed
-        self.verdicts = {key: Verdict(up=key not in down) for key in checks}
-        self.last: dict[Key, LastProbe] = {}
+        self._failed = failed
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled, also where there is nothing to probe."""
         async with asyncio.TaskGroup() as tasks:
-            for place, (key, check) in enumerate(self._checks.items()):
-                spread = check.interval_s * place / len(self._checks)
-                tasks.create_task(self._watch(key, check, spread))
+            tasks.create_task(asyncio.Event().wait())
+            for place, (check, watched) in enumerate(self.watched.items()):
+                delay = first_delay(check, place, len(self.watched))
+                tasks.create_task(self._watch(check, watched, delay))
 
-    async def _watch(self, key: Key, check: CheckSettings, delay: float) -> None:
+    async def _watch(self, check: CheckSettings, watched: Watched, delay: float) -> None:
         due = clock.now() + delay
         while True:
             await asyncio.sleep(max(0.0, due - clock.now()))
             started = clock.now()
-            error = await _error_of(check)
+            outcome, error = await _probe(check)
             ended = clock.now()
-            self.last[key] = LastProbe(ended, ended - started, error or "")
-            before = self.verdicts[key]
-            verdict, wait = judge(check, before, error)
-            self.verdicts[key] = verdict
-            if verdict.up != before.up:
-                self._changed(key, verdict)
-            # From the start of the last one; a probe that took longer is followed at once.
-            due = max(started + wait, ended)
+            watched.last = LastProbe(ended, ended - started, error or "")
+            before = (watched.verdict.up, watched.outcome)
+            watched.verdict, wait = judge(check, watched.verdict, error)
+            watched.outcome = outcome or watched.outcome
+            if error is not None:
+                self._failed(check, error)
+            if (watched.verdict.up, watched.outcome) != before:
+                self._changed(check)
+            # From when it was due, so that the checks stay spread; late ones follow at once.
+            due = max(due + wait, ended)
 
 
-async def _error_of(check: CheckSettings) -> str | None:
+def first_delay(check: CheckSettings, place: int, count: int) -> float:
+    """Seconds until the first probe of one of `count` checks: evenly over `warmup`, or over the
+    interval, after which it all begins again."""
+    return (check.interval_s if check.warmup_s is None else check.warmup_s) * place / count
+
+
+async def _probe(check: CheckSettings) -> tuple[Outcome | None, str | None]:
     try:
-        await tcp.probe(check.address, check.port, check.timeout_s)
-    except tcp.ProbeError as error:
-        return str(error)
-    return None
+        return await ask(check), None
+    except ProbeError as error:
+        return None, str(error)

@@ -6,6 +6,9 @@ from ipaddress import IPv4Address
 
 from trimaran.stack.model import Stack, VirtualRouter, VirtualService
 
+AIM_GRACEFUL_MS = 100.0  # the longest gap aimed at when the master leaves on purpose
+AIM_NOISE_MS = 200.0  # what the machine may add to the protocol's bound, when it does not
+
 
 class CastError(ValueError):
     """The stack is not one that the demo can play; the message says what it lacks."""
@@ -15,7 +18,8 @@ class CastError(ValueError):
 class Cast:
     """Directors in order of priority (the first is the master when all is well), proxies behind
     them, sites behind these. `pages` are the texts that a client may get; `takeover_s` is the
-    longest time that the protocol needs to notice a dead master."""
+    longest time that the protocol needs to notice a dead master, `skew_s` what the backup waits
+    after the master has resigned."""
 
     router: str
     service: str
@@ -27,6 +31,7 @@ class Cast:
     pages: tuple[str, ...]
     scheduler: str
     takeover_s: float
+    skew_s: float
 
     @property
     def master(self) -> str:
@@ -37,6 +42,11 @@ class Cast:
     def backup(self) -> str:
         """The director that takes over when the master is gone."""
         return self.directors[1]
+
+    @property
+    def aim_takeover_ms(self) -> float:
+        """The longest gap aimed at when the master is lost."""
+        return self.takeover_s * 1000 + AIM_NOISE_MS
 
     def part(self, node: str) -> str:
         """What the node does, in a word."""
@@ -74,6 +84,7 @@ def cast(stack: Stack, pages: Mapping[str, str]) -> Cast:
         pages=tuple(pages[site] for site in stack.sites),
         scheduler=service.scheduler,
         takeover_s=_takeover_s(router, by_priority[1]),
+        skew_s=_skew_s(router, by_priority[1]),
     )
 
 
@@ -90,7 +101,11 @@ def _service(stack: Stack, router: str) -> tuple[str, VirtualService]:
     raise CastError(f"no virtual service listens on the virtual router {router}")
 
 
+def _skew_s(router: VirtualRouter, backup: str) -> float:
+    """Skew_Time of VRRPv2 (RFC 3768 §6.1): of a second, whatever the interval."""
+    return (256 - router.members[backup]) / 256
+
+
 def _takeover_s(router: VirtualRouter, backup: str) -> float:
-    """Master_Down_Interval = 3 x Advertisement_Interval + Skew_Time (RFC 3768 §6.1, where the
-    skew is (256 - priority) / 256 of a second)."""
-    return 3 * router.advert_interval + (256 - router.members[backup]) / 256
+    """Master_Down_Interval = 3 x Advertisement_Interval + Skew_Time (RFC 3768 §6.1)."""
+    return 3 * router.advert_interval + _skew_s(router, backup)

@@ -13,16 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from trimaran.lab import control
-from trimaran.lab.topology import BRIDGE, Machine, Topology, prefix
+from trimaran.lab.topology import BRIDGE, Machine, Topology
+from trimaran.lab.traces import clean, is_alive, pin_directory, record, run_directory, started
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import namespaces, wiring
 from trimaran.system.netlink import Netlink
@@ -49,38 +47,6 @@ class NodeStatus:
     daemon: dict[str, Any] | None
 
 
-def run_directory(lab: str) -> Path:
-    """Where a lab keeps its state and its nodes their sockets."""
-    return Path("/run") / prefix(lab).rstrip("-")
-
-
-def pin_directory(lab: str) -> Path:
-    """Where the nodes' eBPF objects are pinned (see docs/decisions/0001)."""
-    return Path("/sys/fs/bpf") / run_directory(lab).name
-
-
-def clean(lab: str) -> bool:
-    """End and remove everything that carries the lab's name, whoever made it and however it
-    ended. True when there was anything. Nothing else is touched."""
-    found = namespaces.names(prefix(lab))
-    for namespace in found:
-        namespaces.end_processes(namespace)
-    for namespace in found:
-        _remove(namespace)
-    places = [place for place in (run_directory(lab), pin_directory(lab)) if place.exists()]
-    for place in places:
-        shutil.rmtree(place)
-    return bool(found or places)
-
-
-def _remove(namespace: str) -> None:
-    """With the interfaces first: the kernel ends a namespace later, and a cable's other end stays
-    until then."""
-    with suppress(namespaces.NamespaceError), namespaces.entered(namespace):
-        wiring.unplug_all()
-    namespaces.delete(namespace)
-
-
 class Lab:
     """One lab that exists. Make it with `create`, find it again with `find`."""
 
@@ -93,8 +59,8 @@ class Lab:
     def create(cls, topology: Topology, *, owner: int | None = None) -> "Lab":
         """Switch, machines and cables; nothing runs yet. Leftovers of an earlier lab of this name
         are removed first. `owner` is the process that the lab must not outlive."""
-        existing = _record(topology.lab)
-        if existing is not None and _is_alive(existing):
+        existing = record(topology.lab)
+        if existing is not None and is_alive(existing):
             raise LabError(
                 f"the lab '{topology.lab}' is running; end it with `trimaran lab down"
                 f" --name {topology.lab}`, or choose another --name"
@@ -111,12 +77,12 @@ class Lab:
     @classmethod
     def find(cls, name: str) -> "Lab":
         """The lab of that name. Raises LabError when there is none."""
-        record = _record(name)
-        if record is None:
+        found = record(name)
+        if found is None:
             raise LabError(
                 f"no lab '{name}' is running; start one with `trimaran lab up STACK --name {name}`"
             )
-        return cls(from_plain(Topology, record["topology"]))
+        return cls(from_plain(Topology, found["topology"]))
 
     def down(self) -> None:
         """End and remove everything. Idempotent."""
@@ -211,6 +177,27 @@ class Lab:
                     f"{self._last_words(waiting[0])}"
                 )
             time.sleep(0.05)
+
+    def wait_masters(self, timeout_s: float = READY_S) -> None:
+        """Return when every virtual router has a master, so that its addresses answer. Raises
+        LabError."""
+        deadline = time.monotonic() + timeout_s
+        while leaderless := self._leaderless():
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"nobody became master of {', '.join(sorted(leaderless))} within "
+                    f"{timeout_s:.0f} s; the nodes' logs in {self.run} say why"
+                )
+            time.sleep(0.1)
+
+    def _leaderless(self) -> set[str]:
+        """The virtual routers that no node is master of."""
+        states: dict[str, set[str]] = {}
+        for name in self.topology.nodes:
+            roles = (self.status(name).daemon or {"roles": {}})["roles"]
+            for router in (roles.get("vrrp", {}).get("status") or {}).get("routers", []):
+                states.setdefault(router["name"], set()).add(router["state"])
+        return {router for router, seen in states.items() if "MASTER" not in seen}
 
     def stop(self, name: str) -> None:
         """Ask the node's daemon to end (SIGTERM) and wait until it has."""
@@ -350,11 +337,11 @@ class Lab:
         self._off(machine.name).unlink(missing_ok=True)
 
     def _remember(self, owner: int | None, *, ready: bool) -> None:
-        mark = None if owner is None else [owner, _started(owner)]
-        record = {"topology": to_plain(self.topology), "owner": mark, "ready": ready}
+        mark = None if owner is None else [owner, started(owner)]
+        content = {"topology": to_plain(self.topology), "owner": mark, "ready": ready}
         place = self.run / "lab.json"
         fresh = place.with_suffix(".new")
-        fresh.write_text(json.dumps(record))
+        fresh.write_text(json.dumps(content))
         fresh.rename(place)
 
     def _reap(self, name: str) -> None:
@@ -368,28 +355,3 @@ class Lab:
             if lines:
                 return lines[-1]
         return "it said nothing"
-
-
-def _record(lab: str) -> dict[str, Any] | None:
-    """What a lab of that name left in its run directory; None when there is nothing whole."""
-    try:
-        record: dict[str, Any] = msgspec.json.decode((run_directory(lab) / "lab.json").read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return None
-    return record
-
-
-def _is_alive(record: Mapping[str, Any]) -> bool:
-    """A lab without an owner lives until `down`; one with an owner dies with it."""
-    if record["owner"] is None:
-        return bool(record["ready"])
-    owner, started = record["owner"]
-    return bool(owner != os.getpid() and _started(owner) == started)
-
-
-def _started(process: int) -> str:
-    """When the process started, in the kernel's ticks: tells it from a later one with its number.
-    '' when there is none."""
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""

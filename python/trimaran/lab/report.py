@@ -6,11 +6,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trimaran.lab.cast import Cast
+from trimaran.lab.cast import AIM_GRACEFUL_MS, Cast
 from trimaran.lab.plot import Plot, draw
 from trimaran.lab.stage import Outcome, Stage, Step
-
-NOISE_MS = 200
 
 
 def as_json(outcome: Outcome) -> str:
@@ -64,11 +62,15 @@ def _lead(cast: Cast, outcome: Outcome) -> str:
 
 
 def _cards(cast: Cast, outcome: Outcome) -> list[str]:
-    bound = cast.takeover_s * 1000 + NOISE_MS
+    takeover = cast.aim_takeover_ms
     shown = [
-        ("graceful stop", outcome.failover["graceful_ms"], "without an answer; bound 100"),
-        ("power loss", outcome.failover["kill_ms"], f"without an answer; bound {bound:,.0f}"),
-        ("link cut", outcome.failover["link_cut_ms"], f"without an answer; bound {bound:,.0f}"),
+        (
+            "graceful stop",
+            outcome.failover["graceful_ms"],
+            f"without an answer; aim {AIM_GRACEFUL_MS:,.0f}",
+        ),
+        ("power loss", outcome.failover["kill_ms"], f"without an answer; aim {takeover:,.0f}"),
+        ("link cut", outcome.failover["link_cut_ms"], f"without an answer; aim {takeover:,.0f}"),
         ("proxy removed", outcome.health["removed_ms"], "from its death"),
         ("proxy listed again", outcome.health["relisted_ms"], "from its return"),
     ]

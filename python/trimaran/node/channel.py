@@ -5,12 +5,19 @@ Imports nothing heavy: the vrrp process uses it too. See docs/decisions/0001 for
 
 import os
 import socket
+import threading
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 CHANNEL_VARIABLE = "TRIMARAN_CHANNEL_FD"
 MAX_LINE = 8 << 20  # bytes; a configuration of thousands of services fits
+
+_DESCRIPTORS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
+_ROOM = socket.CMSG_SPACE(_DESCRIPTORS_AT_ONCE * array("i").itemsize)
+_RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
 Message = dict[str, Any]
 
@@ -25,6 +32,8 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = bytearray()
+        self._sending = threading.Lock()
+        self.descriptors: list[int] = []  # that came; who takes one out owns it
 
     @classmethod
     def pair(cls) -> tuple["Channel", socket.socket]:
@@ -41,10 +50,17 @@ class Channel:
         """The descriptor to wait on for reading; -1 once closed."""
         return self._socket.fileno()
 
-    def send(self, message: Message) -> None:
-        """Write one message. Raises ChannelClosedError."""
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Write one message, from any thread. The other end has `descriptors` in its own list of
+        that name once it has the message. Raises ChannelClosedError."""
+        data = memoryview(msgspec.json.encode(message) + b"\n")
         try:
-            self._socket.sendall(msgspec.json.encode(message) + b"\n")
+            with self._sending:
+                for first in range(0, len(descriptors), _DESCRIPTORS_AT_ONCE):
+                    some = descriptors[first : first + _DESCRIPTORS_AT_ONCE]
+                    socket.send_fds(self._socket, [data[:1]], some)
+                    data = data[1:]
+                self._socket.sendall(data)
         except OSError as error:
             raise ChannelClosedError(str(error)) from error
 
@@ -54,7 +70,7 @@ class Channel:
         ended = False
         while True:
             try:
-                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+                data, ancillary, _, _ = self._socket.recvmsg(1 << 16, _ROOM, _RECEIVE_FLAGS)
             except BlockingIOError:
                 break
             except OSError:
@@ -62,6 +78,8 @@ class Channel:
             if not data:
                 ended = True
                 break
+            for _, _, descriptors in ancillary:  # socket.recv_fds() drops the flags
+                self.descriptors += array("i", descriptors)
             self._buffer += data
             if len(self._buffer) > MAX_LINE:
                 raise ChannelClosedError(f"a message longer than {MAX_LINE} bytes")

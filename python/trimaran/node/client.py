@@ -56,6 +56,12 @@ class ControlClient:
         """Stop a role gracefully and wait for its end; its row of `status`."""
         return await self._json("POST", f"/roles/{role}/stop")
 
+    async def reload(self) -> dict[str, str]:
+        """Read the node's files again; what became of each role. Raises ControlError: nothing was
+        changed."""
+        answer: dict[str, str] = (await self._json("POST", "/reload"))["roles"]
+        return answer
+
     async def events(
         self, since: int = 0, *, follow: bool = False
     ) -> AsyncIterator[dict[str, Any]]:

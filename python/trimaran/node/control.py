@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trimaran import __version__
+from trimaran.node.reload import ReloadRefusedError
 from trimaran.system.errors import CannotRunError
 
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ def application(supervisor: "Supervisor") -> FastAPI:
                     yield json.dumps(event.as_dict(), ensure_ascii=False) + "\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    @app.post("/reload")
+    async def reload(peer: Annotated[Peer, Depends(_may_change)]) -> dict[str, dict[str, str]]:
+        try:
+            cause = f"reload asked for by uid {peer.uid} (pid {peer.pid})"
+            return {"roles": await supervisor.reload(cause)}
+        except ReloadRefusedError as error:
+            raise HTTPException(409, f"nothing was changed: {error}") from error
 
     @app.post("/roles/{role}/{verb}")
     async def change(

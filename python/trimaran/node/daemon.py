@@ -5,26 +5,34 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 from trimaran.node.control import server
 from trimaran.node.events import Events
 from trimaran.node.keeper import RoleSpec
 from trimaran.node.preflight import Finding
+from trimaran.node.reload import ReloadRefusedError
 from trimaran.node.run_directory import RunDirectory
-from trimaran.node.supervisor import Supervisor
+from trimaran.node.supervisor import Reread, Supervisor
 
 
 def run(
-    directory: RunDirectory, specs: Sequence[RoleSpec], warnings: Sequence[Finding] = ()
+    directory: RunDirectory,
+    specs: Sequence[RoleSpec],
+    warnings: Sequence[Finding] = (),
+    reread: Reread | None = None,
 ) -> None:
     """Run the node until it is told to stop. `directory` is taken already; `warnings` are what
-    preflight found. Raises CannotRunError when a role cannot even be tried; everything is undone
-    then."""
-    asyncio.run(_run(directory, specs, warnings))
+    preflight found; `reread` is what a reload does. Raises CannotRunError when a role cannot even
+    be tried; everything is undone then."""
+    asyncio.run(_run(directory, specs, warnings, reread))
 
 
 async def _run(
-    directory: RunDirectory, specs: Sequence[RoleSpec], warnings: Sequence[Finding]
+    directory: RunDirectory,
+    specs: Sequence[RoleSpec],
+    warnings: Sequence[Finding],
+    reread: Reread | None,
 ) -> None:
     events = Events(directory.node)
     for finding in warnings:
@@ -36,7 +44,7 @@ async def _run(
             cause="found before the roles start",
             data={"mend": finding.mend},
         )
-    supervisor = Supervisor(directory.node, specs, events)
+    supervisor = Supervisor(directory.node, specs, events, reread)
     stopping = _stop_on_signals(supervisor)
     api = server(supervisor)
     with directory.listen() as listener:
@@ -62,8 +70,9 @@ async def _run(
 
 def _stop_on_signals(supervisor: Supervisor) -> asyncio.Event:
     """The first SIGTERM or SIGINT stops gracefully; a second one cuts the grace short. SIGHUP
-    changes nothing, and says so."""
+    reloads."""
     stopping = asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks weakly
 
     def stop() -> None:
         if stopping.is_set():
@@ -73,18 +82,19 @@ def _stop_on_signals(supervisor: Supervisor) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, _refuse_to_reload, supervisor.events)
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(supervisor))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     return stopping
 
 
-def _refuse_to_reload(events: Events) -> None:
-    """SIGHUP asks keepalived and nginx to reload. To die of it would take the node down."""
-    events.add(
-        "node",
-        "node.warning",
-        message="the files were not read again: restart the node for that",
-        cause="SIGHUP, and a reload does not exist yet",
-    )
+async def _reload(supervisor: Supervisor) -> None:
+    with suppress(ReloadRefusedError):  # an event has said why
+        await supervisor.reload("SIGHUP")
 
 
 def notify(state: str) -> None:

@@ -12,16 +12,16 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.reasons import EXPLAINED, NOTICES
-from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
-from trimaran.health.runner import Runner
-from trimaran.health.verdict import Verdict
+from trimaran.director.settings import DirectorSettings, RealServerSettings
 from trimaran.node.channel import Channel, ChannelClosedError, Message
+from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain
-from trimaran.system import clock, neighbours
+from trimaran.system import neighbours
 from trimaran.system.director_machine import Condition, DirectorMachine, Figures
 from trimaran.system.errors import CannotRunError
 
@@ -29,7 +29,6 @@ PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
 T = TypeVar("T")
-Named = dict[RealKey, tuple[ServiceSettings, RealServerSettings]]
 
 
 class DirectorRole:
@@ -38,28 +37,25 @@ class DirectorRole:
 
     def __init__(self, channel: Channel, settings: DirectorSettings) -> None:
         self._channel = channel
-        self._settings = settings
+        self._settings = replace(
+            settings, services=tuple(with_sorry(service) for service in settings.services)
+        )
         self._thread = ThreadPoolExecutor(1)
         self._machine: DirectorMachine
-        self._real_servers: Named = {
-            key_of(service, real): (service, real)
-            for service in settings.services
-            for real in service.real_servers
-        }
-        self._runner: Runner[RealKey]
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
+        self._health = DirectorHealth(settings.services, self._event, self._news.set)
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
         self._machine = await self._in_thread(lambda: DirectorMachine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
-        checks = {k: real.check for k, (_, real) in self._real_servers.items() if real.check}
-        self._runner = Runner(checks, self._changed, down & checks.keys())
+        self._health.begin(down)
         try:
             await self._start()
             await self._serve()
+            await self._health.farewell()
         finally:
             await self._in_thread(self._machine.close)
             self._thread.shutdown()
@@ -83,7 +79,7 @@ class DirectorRole:
             loop.add_reader(watch, self._look_again, watch)
             tasks = [
                 asyncio.create_task(work)
-                for work in (self._runner.run(), self._keep(), self._stopping.wait())
+                for work in (self._health.probe(), self._keep(), self._stopping.wait())
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             loop.remove_reader(watch)
@@ -106,9 +102,9 @@ class DirectorRole:
             await self._converge()
 
     async def _converge(self) -> None:
-        down = {key for key, verdict in self._runner.verdicts.items() if not verdict.up}
+        services, out = self._health.wanted()
         try:
-            condition = await self._in_thread(lambda: self._machine.converge(down))
+            condition = await self._in_thread(lambda: self._machine.converge(services, out))
         except OSError as error:
             condition = Condition(False, str(error), "")
         self._tell(condition)
@@ -121,22 +117,6 @@ class DirectorRole:
         if condition.well != self._condition.well:
             self._say("well", well=condition.well, cause=condition.cause)
         self._condition = condition
-
-    def _changed(self, key: RealKey, verdict: Verdict) -> None:
-        service, real = self._real_servers[key]
-        check = real.check
-        assert check is not None
-        if verdict.up:
-            name, word = "director.real_server_up", "added to"
-            cause = f"{check.rise} good probe{'s' * (check.rise > 1)} in a row"
-        else:
-            name, word = "director.real_server_down", "removed from"
-            times = 1 + check.retries
-            cause = f"{times} failed probe{'s' * (times > 1)} in a row: {verdict.error}"
-        message = f"{service.name}: {real.name} ({real.address}:{real.port}) {word} the table"
-        data = {"service": service.name, "real_server": real.name, "address": str(real.address)}
-        self._event(name, real.name, message, cause, data)
-        self._news.set()
 
     def _hear(self) -> None:
         try:
@@ -184,8 +164,9 @@ class DirectorRole:
                         self._row(key_of(service, real), real, figures, listed)
                         for real in service.real_servers
                     ],
+                    "quorum": self._health.quorum(index),
                 }
-                for service in self._settings.services
+                for index, service in enumerate(self._settings.services)
             ],
             "drops": drops,
             "explained": {name: EXPLAINED[name] for name, n in figures.reasons.items() if n},
@@ -197,28 +178,20 @@ class DirectorRole:
     ) -> dict[str, Any]:
         active, inactive = figures.flows.get(key, (0, 0))
         traffic = figures.traffic.get(key)
-        verdict = self._runner.verdicts.get(key)
-        last = self._runner.last.get(key)
         return {
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
             "forward": "Local" if key in figures.local else "Route",
-            "weight": real.weight,
+            "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
             "connections": traffic.connections if traffic else 0,
             "packets": traffic.packets if traffic else 0,
             "bytes": traffic.bytes if traffic else 0,
-            "well": verdict is None or verdict.up,
             "listed": key in listed,
-            "last_check": last
-            and {
-                "ok": not last.error,
-                "ago_s": round(clock.now() - last.at, 3),
-                "latency_ms": round(last.latency_s * 1000, 3),
-                "error": last.error,
-            },
+            "sorry": self._health.is_sorry(key),
+            **self._health.health(key),
         }
 
     def _event(

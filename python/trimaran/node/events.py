@@ -124,4 +124,7 @@ def _print(log: Any, event: Event) -> None:
         say(event.message, **values)
 
 
-_WARNINGS = {"preflight.warning", "role.exited", "director.real_server_down", "proxy.peer_down"}
+_WARNINGS = {
+    "preflight.warning", "role.exited", "director.real_server_down", "director.quorum_lost",
+    "director.check_failed", "director.script_failed", "proxy.peer_down",
+}  # fmt: skip

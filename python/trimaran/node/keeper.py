@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,28 +19,32 @@ from trimaran.node.lifecycle import (
     after,
     delay_s,
 )
-from trimaran.node.role_process import RoleError, RoleProcess
+from trimaran.node.role_process import RoleError, RoleProcess, RoleRefusedError
 from trimaran.system import clock
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0  # then SIGTERM, and after TERM_TIMEOUT_S SIGKILL
 TERM_TIMEOUT_S = 3.0
 STATUS_TIMEOUT_S = 2.0
+RELOAD_TIMEOUT_S = 30.0
 
-OpenListeners = Callable[[], list[socket.socket]]
+Listeners = list[socket.socket]
+OpenListeners = Callable[[Listeners], Listeners]
 
 
 @dataclass(frozen=True)
 class RoleSpec:
     """What a role is made of: the module that its process runs, its settings as plain data, and
-    how its listening sockets are opened (raises CannotRunError). `inherited` are descriptors that
-    its process holds, without using them, until it ends."""
+    how its listening sockets are opened (raises CannotRunError; those that are open already come
+    in, and are taken over). `inherited` are descriptors that its process holds, without using
+    them, until it ends. One that `reloads` takes new settings while it runs."""
 
     name: str
     module: str
     settings: Any = field(repr=False)  # may hold a secret
     listen: OpenListeners = list
     inherited: tuple[int, ...] = ()
+    reloads: bool = False
 
 
 class Keeper:
@@ -63,7 +67,7 @@ class Keeper:
         self._on_message = on_message
         self._on_state = on_state
         self._process: RoleProcess | None = None
-        self._listeners: list[socket.socket] = []
+        self._listeners: Listeners = []
         self._ready = asyncio.Event()
         self._settled = asyncio.Event()  # start() need not wait on
         self._hurry = asyncio.Event()
@@ -84,7 +88,7 @@ class Keeper:
         long. Raises CannotRunError when its listening sockets cannot be had."""
         async with self._changing:
             if self._task is None or self._task.done():
-                self._listeners = self._listeners or self.spec.listen()
+                self._listeners = self.open_listeners(self.spec)
                 self.crashes = 0
                 self._hurry.clear()
                 self._settled.clear()
@@ -122,6 +126,48 @@ class Keeper:
         """Send a message to the role, if it runs."""
         if self._process is not None:
             self._process.send(message)
+
+    async def ask(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        timeout_s: float,
+        descriptors: Sequence[int] = (),
+    ) -> Any:
+        """The role's answer to a request. Raises RoleError."""
+        process = self._process
+        if process is None or self.state is not State.RUNNING:
+            raise RoleError(f"it is {self.state}")
+        return await process.request(name, arguments, timeout_s, descriptors)
+
+    def open_listeners(self, spec: RoleSpec) -> Listeners:
+        """The sockets for `spec`, in its order: those that are open, and new ones. Nothing is
+        opened when it raises CannotRunError."""
+        return spec.listen(self._listeners)
+
+    def discard(self, listeners: Listeners) -> None:
+        """Close those that `open_listeners` opened."""
+        for each in listeners:
+            if each not in self._listeners:
+                each.close()
+
+    async def adopt(self, spec: RoleSpec, listeners: Listeners) -> None:
+        """Change the running role to `spec` and the sockets that were opened for it. Raises
+        RoleError; unless the role refused, its next process is of the new spec all the same."""
+        async with self._changing:
+            before = self.spec, self._listeners
+            new = [each.fileno() for each in listeners if each not in self._listeners]
+            self.spec, self._listeners = spec, listeners
+            try:
+                await self.ask("reload", {"settings": spec.settings}, RELOAD_TIMEOUT_S, new)
+            except RoleRefusedError:
+                self.spec, self._listeners = before
+                self.discard(listeners)
+                raise
+            finally:
+                for each in before[1]:
+                    if each not in self._listeners:
+                        each.close()
 
     async def status(self) -> dict[str, Any]:
         """This role's row of `status`, with the role's own answer."""

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import PurePath
+from typing import Any
+
+import msgspec
 
 from trimaran.director.settings import (
     DirectorSettings,
@@ -9,13 +12,20 @@ from trimaran.director.settings import (
     RealServerSettings,
     ServiceSettings,
 )
-from trimaran.health.settings import CheckSettings
+from trimaran.health.settings import (
+    CheckSettings,
+    PoolSettings,
+    Probe,
+    ScriptSettings,
+    Target,
+)
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
 from trimaran.stack import resolve
+from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import Check, Stack, VirtualRouter, VirtualService
+from trimaran.stack.model import RealServer, Stack, VirtualRouter, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
@@ -63,30 +73,109 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
 
 def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[ServiceSettings]:
     for address, port in resolve.listen_addresses(stack, service):
-        servers = []
-        for word, server in service.real_servers.items():
-            real, _port = resolve.real_address_of(stack, word, address.version)
-            check = resolve.check_of(service, server)
-            servers.append(
-                RealServerSettings(
-                    word, real, port, server.weight, _check(check, real, port) if check else None
-                )
-            )
+        servers = tuple(
+            _real_server(stack, service, word, server, (address, port))
+            for word, server in service.real_servers.items()
+        )
         yield ServiceSettings(
-            name, address, port, service.protocol, service.scheduler, tuple(servers)
+            name,
+            address,
+            port,
+            service.protocol,
+            service.scheduler,
+            servers,
+            _pool(service),
+            _sorry(stack, service, (address, port)),
         )
 
 
+def _real_server(
+    stack: Stack,
+    service: VirtualService,
+    word: str,
+    server: RealServer,
+    listen: tuple[IPAddress, int],
+) -> RealServerSettings:
+    vip, port = listen
+    address, _port = resolve.real_address_of(stack, word, vip.version)
+    inhibit = server.inhibit_on_failure
+    return RealServerSettings(
+        word,
+        address,
+        port,
+        server.weight,
+        {
+            name: _check(check, address, port)
+            for name, check in resolve.checks_of(service, server).items()
+        },
+        service.inhibit_on_failure if inhibit is None else inhibit,
+        _script(server.notify_up),
+        _script(server.notify_down),
+    )
+
+
+def _sorry(
+    stack: Stack, service: VirtualService, listen: tuple[IPAddress, int]
+) -> RealServerSettings | None:
+    if service.sorry_server is None:
+        return None
+    vip, port = listen
+    address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
+    return RealServerSettings(service.sorry_server, address, port, 1)
+
+
+def _pool(service: VirtualService) -> PoolSettings:
+    return PoolSettings(
+        quorum=service.quorum,
+        hysteresis=service.hysteresis,
+        quorum_up=_script(service.quorum_up),
+        quorum_down=_script(service.quorum_down),
+        sorry_inhibit=service.sorry_server_inhibit,
+        slow_start_s=service.slow_start,
+        omega=service.omega,
+    )
+
+
+def _script(script: Script | None) -> ScriptSettings | None:
+    return ScriptSettings(script.command, script.user, script.timeout) if script else None
+
+
+_TARGET = {"address", "port", "source", "source_port", "interface", "mark"}
+
+
 def _check(check: Check, address: IPAddress, port: int) -> CheckSettings:
+    asked = getattr(check, check.kind)
+    own = {name: getattr(asked, name, None) for name in _TARGET}
     return CheckSettings(
-        address=check.tcp.address or address,
-        port=check.tcp.port or port,
+        target=Target(
+            own["address"] or address,
+            own["port"] or port,
+            own["source"],
+            own["source_port"],
+            own["interface"],
+            own["mark"],
+        ),
+        probe=_probe(check.kind, asked.model_dump(mode="json", exclude=_TARGET)),
         interval_s=check.interval,
         timeout_s=check.timeout,
         retries=check.retries,
         retry_delay_s=check.retry_delay,
         rise=check.rise,
+        warmup_s=check.warmup,
+        alpha=check.alpha,
+        log_all_failures=check.log_all_failures,
     )
+
+
+def _probe(kind: str, asked: dict[str, Any]) -> Probe:
+    """The same words on both sides; mappings become pairs, so that settings can be compared and
+    shared."""
+    plain = {
+        name: list(value.items()) if name in ("headers", "json_value") else value
+        for name, value in asked.items()
+    }
+    probe: Probe = msgspec.convert({"kind": kind, **plain}, Probe)
+    return probe
 
 
 def _proxies(stack: Stack, node: str) -> Iterator[ProxySettings]:

@@ -9,6 +9,7 @@ import pwd
 import select
 import socket
 import sys
+from contextlib import ExitStack
 
 from pydantic import ValidationError
 
@@ -66,6 +67,7 @@ class ProxyRole:
         # Roots and logs are opened by the engine's start, while we may. The C library then changes
         # the user of every thread of the process, the engine's included.
         self._engine = Engine(snapshot(http), listeners, http.workers)
+        self._doors, self._workers, self._user = settings.listeners, http.workers, settings.user
         drop_privileges(settings.user)
 
     def run(self) -> None:
@@ -108,7 +110,37 @@ class ProxyRole:
     def _answer(self, message: Message) -> Message:
         if message["name"] == "status":
             return {"value": self._engine.status()}
+        if message["name"] in ("check", "reload"):
+            try:
+                settings = from_plain(ProxySettings, message["arguments"]["settings"])
+                return {"value": getattr(self, f"_{message['name']}")(settings)}
+            except (EngineError, ValidationError) as error:
+                return {"error": str(error)}
         return {"error": f"the proxy knows no request '{message['name']}'"}
+
+    def _check(self, settings: ProxySettings) -> list[str]:
+        """What of these settings a reload cannot change. Raises EngineError, ValidationError."""
+        http = Http.model_validate(settings.http)
+        self._engine.check(snapshot(http))
+        notes = []
+        if http.workers != self._workers:
+            notes.append(f"it goes on with {self._workers} workers: their number needs a restart")
+        if settings.user != self._user:
+            notes.append(f"it goes on as the user {self._user}: another one needs a restart")
+        return notes
+
+    def _reload(self, settings: ProxySettings) -> None:
+        """The sockets of new listeners came with the message, in their order in the settings."""
+        new = [door for door in settings.listeners if door not in self._doors]
+        sockets = [socket.socket(fileno=fd) for fd in self._channel.descriptors]
+        self._channel.descriptors.clear()
+        with ExitStack() as closing:  # the engine makes copies
+            for each in sockets:
+                closing.enter_context(each)
+            came = dict(zip(new, sockets, strict=True))
+            doors = [came.get(door, door) for door in settings.listeners]
+            self._engine.swap(snapshot(Http.model_validate(settings.http)), doors)
+        self._doors = settings.listeners
 
 
 def configuration(channel: Channel) -> ProxySettings:

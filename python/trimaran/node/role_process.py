@@ -20,6 +20,10 @@ class RoleError(Exception):
     """A role did not answer, or answered with an error."""
 
 
+class RoleRefusedError(RoleError):
+    """A role said no."""
+
+
 class RoleProcess:
     """A child process and the channel to it; lives in the supervisor's event loop.
 
@@ -99,12 +103,21 @@ class RoleProcess:
         except ChannelClosedError:
             return
 
-    async def request(self, name: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+    async def request(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        timeout_s: float,
+        descriptors: Sequence[int] = (),
+    ) -> Any:
         """The role's answer. Raises RoleError when it says no, ends, or is too slow."""
         number, self._next_id = self._next_id, self._next_id + 1
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self.send({"kind": "request", "id": number, "name": name, "arguments": arguments})
+        message = {"kind": "request", "id": number, "name": name, "arguments": arguments}
+        with suppress(ChannelClosedError):  # _hang_up settles it
+            # In a thread: a big message fills the socket until the role reads it.
+            await asyncio.to_thread(self._channel.send, message, descriptors)
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout_s)
         except TimeoutError:
@@ -161,7 +174,7 @@ class RoleProcess:
         if future is None or future.done():
             return
         if "error" in message:
-            future.set_exception(RoleError(str(message["error"])))
+            future.set_exception(RoleRefusedError(str(message["error"])))
         else:
             future.set_result(message.get("value"))
 

@@ -1,9 +1,8 @@
 """From a plan to what the supervisor runs."""
 
-import socket
 from collections.abc import Mapping
 
-from trimaran.node.keeper import RoleSpec
+from trimaran.node.keeper import Listeners, RoleSpec
 from trimaran.node.plain import to_plain
 from trimaran.node.settings import NodePlan, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -34,17 +33,20 @@ def _spec(name: str, settings: RoleSettings, module: str, inherited: tuple[int, 
     if not isinstance(settings, ProxySettings):
         return RoleSpec(name, module, to_plain(settings), inherited=inherited)
 
-    def listen() -> list[socket.socket]:
-        """All the sockets or none. Raises CannotRunError."""
+    def listen(held: Listeners) -> Listeners:
+        """All the sockets, those of `held` among them, or none is opened. Raises CannotRunError."""
         several = int(settings.http.get("workers", 1)) > 1
-        opened: list[socket.socket] = []
+        there = {each.getsockname(): each for each in held}
+        opened: Listeners = []
         try:
-            for address, port in settings.listeners:
-                opened.append(listen_tcp(address, port, reuse_port=several))
+            for door in settings.listeners:
+                if door not in there:
+                    there[door] = listen_tcp(*door, reuse_port=several)
+                    opened.append(there[door])
         except BaseException:
             for each in opened:
                 each.close()
             raise
-        return opened
+        return [there[door] for door in settings.listeners]
 
-    return RoleSpec(name, module, to_plain(settings), listen, inherited)
+    return RoleSpec(name, module, to_plain(settings), listen, inherited, reloads=True)

@@ -1,7 +1,7 @@
 """All roles of a node: started in order, stopped in the reverse one, told about each other."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trimaran import __version__
@@ -9,13 +9,23 @@ from trimaran.node.channel import Message
 from trimaran.node.events import Events
 from trimaran.node.keeper import Keeper, RoleSpec
 from trimaran.node.lifecycle import CRASHES_TOLERATED, State
+from trimaran.node.reload import UNCHANGED, ReloadRefusedError, reload
+from trimaran.stack.errors import StackError
+from trimaran.system.errors import CannotRunError
+
+Reread = Callable[[], list[RoleSpec]]
 
 
 class Supervisor:
-    """Runs in one event loop, with the control API beside it."""
+    """Runs in one event loop, with the control API beside it. `reread` reads the node's files again
+    (raises StackError, CannotRunError)."""
 
-    def __init__(self, node: str, specs: Sequence[RoleSpec], events: Events) -> None:
+    def __init__(
+        self, node: str, specs: Sequence[RoleSpec], events: Events, reread: Reread | None = None
+    ) -> None:
         self.node = node
+        self._reread = reread
+        self._reloading = asyncio.Lock()
         self.events = events
         self.keepers = {
             spec.name: Keeper(spec, events, self._heard, self._state_changed) for spec in specs
@@ -48,6 +58,33 @@ class Supervisor:
         """Stop one role; answers its row of `status`."""
         await self.keepers[role].stop(cause)
         return await self.keepers[role].status()
+
+    async def reload(self, cause: str) -> dict[str, str]:
+        """Read the files again and change what runs; what became of each role. Raises
+        ReloadRefusedError, and then nothing has changed."""
+        try:
+            async with self._reloading:
+                outcome = await self._reload()
+        except ReloadRefusedError as refusal:
+            said = f"not reloaded, nothing was changed: {refusal}"
+            self._say("node.reload_refused", said, cause)
+            raise
+        changed = {name: said for name, said in outcome.items() if said != UNCHANGED}
+        said = "; ".join(f"{name}: {said}" for name, said in changed.items())
+        self._say("node.reloaded", said or "nothing had changed", cause, dict(outcome))
+        return outcome
+
+    async def _reload(self) -> dict[str, str]:
+        if self._reread is None:
+            raise ReloadRefusedError("this node was not started from files")
+        try:
+            specs = await asyncio.to_thread(self._reread)
+        except (StackError, CannotRunError) as error:
+            raise ReloadRefusedError(str(error)) from error
+        return await reload(self.keepers, specs)
+
+    def _say(self, name: str, message: str, cause: str, data: dict[str, Any] | None = None) -> None:
+        self.events.add("node", name, subject=self.node, message=message, cause=cause, data=data)
 
     async def status(self) -> dict[str, Any]:
         """docs/decisions/0002."""

@@ -1,9 +1,10 @@
 """What each node of a stack will do, in one sentence a task."""
 
+from trimaran.stack.checks import Check
 from trimaran.stack.http import Files, Http, Location, ProxyPass, Return
-from trimaran.stack.model import Check, Stack, VirtualService
+from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.resolve import (
-    check_of,
+    checks_of,
     directors,
     http_of_proxy,
     listen_addresses,
@@ -40,22 +41,36 @@ def _director(stack: Stack, name: str, service: VirtualService) -> str:
         word if server.weight == 1 else f"{word} (weight {server.weight})"
         for word, server in service.real_servers.items()
     )
-    checks = {check_of(service, server) for server in service.real_servers.values()}
-    check = "; ".join(map(_check, checks)) if len(checks) == 1 else "each with its own check"
+    checks = [checks_of(service, server) for server in service.real_servers.values()]
+    same = all(each == checks[0] for each in checks)
+    check = _checks(checks[0]) if checks and same else "each with its own checks"
     title = "" if name in listens.split(", ") else f"{name} "
     return (
         f"director for {title}{listens} {service.scheduler} by {service.forward.upper()} "
         f"over {servers or 'no real server'}; {check if checks else 'not checked'}"
+        f"{_pool(service)}"
     )
 
 
-def _check(check: Check | None) -> str:
-    if check is None:
-        return "not checked"
+def _checks(checks: dict[str, Check]) -> str:
+    return " and ".join(map(_check, checks.values())) or "not checked"
+
+
+def _check(check: Check) -> str:
     return (
-        f"TCP check every {check.interval:g} s, timeout {check.timeout:g} s, "
+        f"{check.kind.upper()} check every {check.interval:g} s, timeout {check.timeout:g} s, "
         f"down after {1 + check.retries} failures {check.retry_delay:g} s apart"
+        + (f", up after {check.rise}" if check.rise > 1 else "")
     )
+
+
+def _pool(service: VirtualService) -> str:
+    parts = []
+    if service.quorum != 1 or service.hysteresis:
+        parts.append(f"; quorum {service.quorum} ± {service.hysteresis}")
+    if service.sorry_server:
+        parts.append(f"; without quorum {service.sorry_server}")
+    return "".join(parts)
 
 
 def _routers(stack: Stack, node: str) -> list[str]:

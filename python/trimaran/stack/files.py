@@ -1,6 +1,17 @@
 """How a pure reader gets at other files: whoever calls it hands it one of these."""
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a program cannot be run, and how to mend it. Not `fatal`: it is not on this machine,
+    and may well be on the one that will run it."""
+
+    message: str
+    help: str = ""
+    fatal: bool = True
 
 
 class Files(Protocol):
@@ -16,6 +27,9 @@ class Files(Protocol):
     def match(self, pattern: str) -> list[str]:
         """The existing paths that a glob pattern stands for, sorted."""
 
+    def refusal(self, command: str) -> Refusal | None:
+        """Why a command cannot be run; None when it can."""
+
 
 class NoFiles:
     """For text that stands alone: there is no other file."""
@@ -28,3 +42,6 @@ class NoFiles:
 
     def match(self, pattern: str) -> list[str]:
         return []
+
+    def refusal(self, command: str) -> Refusal | None:
+        return None

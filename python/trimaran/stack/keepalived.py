@@ -5,17 +5,23 @@ lvs_id) unless the caller names it; other machines are known by address.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
 from trimaran.stack.blocks import KEEPALIVED as GRAMMAR
 from trimaran.stack.blocks import Statement, parse
 from trimaran.stack.directives import RefusedError, Walk, refuse
 from trimaran.stack.errors import Problem, StackError
 from trimaran.stack.files import Files, NoFiles
+from trimaran.stack.keepalived_checks import (
+    TIMING,
+    CheckReader,
+    common_checks,
+    single,
+)
 from trimaran.stack.keepalived_directives import (
     AUTHENTICATION,
     GLOBAL,
@@ -24,16 +30,14 @@ from trimaran.stack.keepalived_directives import (
     REAL,
     ROOT,
     SERVICE,
-    TCP,
 )
+from trimaran.stack.keepalived_options import OptionReader, Options
 from trimaran.stack.keepalived_text import expand
 from trimaran.stack.keepalived_values import (
     LONGEST_S,
-    TIMING,
     address_options,
     advert_interval,
     auth_type,
-    common_check,
     initial_state,
     interface_name,
     multicast_group,
@@ -41,13 +45,11 @@ from trimaran.stack.keepalived_values import (
     three_adverts,
 )
 from trimaran.stack.model import (
-    Check,
     GratuitousArp,
     Node,
     PassAuthentication,
     RealServer,
     Stack,
-    TcpProbe,
     VirtualRouter,
     VirtualService,
 )
@@ -66,16 +68,7 @@ from trimaran.stack.values import (
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 Listen = tuple[IPv4Address | IPv6Address, int]
-Options = dict[str, Statement]
 
-_ALIASES = {
-    "lvs_id": "router_id",
-    "nb_get_retry": "retry",
-    "lvs_sched": "lb_algo",
-    "lvs_method": "lb_kind",
-    "nopreempt": "preempt",
-}
-_REPEATED = {"vrrp_instance", "virtual_server", "real_server", "global_defs"}
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SCHEDULERS = {"rr": "rr", "wrr": "wrr"}
 _KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
@@ -87,12 +80,13 @@ def read_keepalived(
 ) -> tuple[Stack, list[Note]]:
     """The stack of one node that a keepalived.conf describes, and the notes on its options. Raises
     StackError with every problem found."""
-    source, notes = expand(text, file, files or NoFiles())
+    files = files or NoFiles()
+    source, notes = expand(text, file, files)
     try:
         statements = parse(source, GRAMMAR)
     except StackError as error:
         raise StackError(error.problems, notes) from None
-    return _File(Walk(KEEPALIVED, notes), statements, node).read()
+    return _File(Walk(KEEPALIVED, notes), statements, files, node).read()
 
 
 def _name(listen: Listen) -> str:
@@ -100,13 +94,16 @@ def _name(listen: Listen) -> str:
     return f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
 
 
-class _File:
-    def __init__(self, walk: Walk, statements: tuple[Statement, ...], node: str | None) -> None:
-        self.walk = walk
+class _File(OptionReader):
+    def __init__(
+        self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
+    ) -> None:
+        super().__init__(walk)
         self.node = node
         self.top = walk.honoured(statements, ROOT)
         self.places: dict[Path, Statement] = {}
         self.globals: Options = {}
+        self.checks = CheckReader(walk, statements, files)
 
     def read(self) -> tuple[Stack, list[Note]]:
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
@@ -129,44 +126,6 @@ class _File:
 
     def _named(self, name: str) -> list[Statement]:
         return [statement for statement in self.top if statement.name == name]
-
-    def _options(self, block: Iterable[Statement], context: str) -> Options:
-        """The honoured options of a block by name (old words under their new one); of one that is
-        given twice the last counts, as keepalived has it."""
-        options: Options = {}
-        for statement in self.walk.honoured(block, context):
-            name = _ALIASES.get(statement.name, statement.name)
-            if name in options and name not in _REPEATED:
-                message = (
-                    f"given twice; this one replaces the one in line {options[name].place.line}"
-                )
-                self.walk.warn(statement.place, statement.name, message)
-            options[name] = statement
-        return options
-
-    def _value(self, options: Options, name: str, convert: Callable[[str], T], default: T) -> T:
-        statement = options.get(name)
-        if statement is None:
-            return default
-        try:
-            return convert(statement.arguments[0])
-        except RefusedError as error:
-            self.walk.refuse(statement, error.message, error.help)
-            return default
-
-    def _required(self, options: Options, name: str, of: Statement) -> bool:
-        if name not in options:
-            self.walk.refuse(of, f"needs '{name}'")
-        return name in options
-
-    def _build(self, model: type[M], statement: Statement, **values: Any) -> M | None:
-        try:
-            return model(**values)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False, include_input=False):
-                name = ".".join(str(part) for part in detail["loc"])
-                self.walk.refuse(statement, f"{name}: {detail['msg']}")
-            return None
 
     # global_defs
 
@@ -328,7 +287,8 @@ class _File:
         for inner in statement.block or ():
             if inner.name == "real_server" and inner.block is not None:
                 self._real_server(inner, options, listen, name, servers)
-        check, servers = common_check(servers, listen[1])
+        checks, servers = common_checks(servers, listen[1])
+        check, checks = single(checks)
         service = self._build(
             VirtualService,
             statement,
@@ -337,6 +297,8 @@ class _File:
             scheduler=self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "rr"),
             real_servers=servers,
             check=check,
+            checks=checks,
+            **self._pool(options, listen[1]),
         )
         if service is None or len(self.walk.problems) > before:
             return None
@@ -346,10 +308,23 @@ class _File:
         """What can only be as it is."""
         self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
         self._value(options, "ip_family", choice({"inet": "inet", "inet6": "inet6"}), "inet")
-        self._value(options, "quorum", integer(0, 1), 1)
-        self._value(options, "hysteresis", integer(0, 0), 0)
-        for name in ("delay_loop", "retry", "delay_before_retry", "connect_timeout"):
-            self._value(options, name, *TIMING[name])
+        for name, convert in TIMING.items():
+            self._value(options, name, convert, 0.0)
+
+    def _pool(self, options: Options, port: int) -> dict[str, Any]:
+        """The rules for the real servers together."""
+        sorry = options.get("sorry_server")
+        self._value(options, "sorry_server_lvs_method", choice({"dr": "dr"}, _KIND_HELP), "dr")
+        return {
+            "inhibit_on_failure": self.checks.flag(options, "inhibit_on_failure"),
+            "quorum": self._value(options, "quorum", integer(0, 10**9), 1),
+            "hysteresis": self._value(options, "hysteresis", integer(0, 10**9), 0),
+            "quorum_up": self.checks.script(options, "quorum_up"),
+            "quorum_down": self.checks.script(options, "quorum_down"),
+            "sorry_server": ":".join(sorry.arguments) if sorry else None,
+            "sorry_server_inhibit": self.checks.flag(options, "sorry_server_inhibit"),
+            "omega": self.checks.flag(options, "omega"),
+        }
 
     def _listen(self, statement: Statement) -> Listen | None:
         first, *rest = statement.arguments
@@ -388,28 +363,12 @@ class _File:
         self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
         servers[key] = RealServer(
             weight=self._value(options, "weight", integer(0, 65535), 1),
-            check=self._check(options, service),
-        )
-
-    def _check(self, real: Options, service: Options) -> Check | None:
-        """A TCP_CHECK; its timing comes from itself, the real server or the virtual server."""
-        statement = real.get("TCP_CHECK")
-        if statement is None:
-            return None
-        own = self._options(statement.block or (), TCP)
-        timing = {
-            name: self._value({**service, **real, **own}, name, convert, default)
-            for name, (convert, default) in TIMING.items()
-        }
-        return Check(
-            tcp=TcpProbe(
-                port=self._value(own, "connect_port", integer(1, 65535), None),
-                address=self._value(own, "connect_ip", address, None),
-            ),
-            interval=timing["delay_loop"],
-            timeout=timing["connect_timeout"],
-            retries=int(timing["retry"]),
-            retry_delay=timing["delay_before_retry"],
+            checks=self.checks.checks(statement, {**service, **options}),
+            inhibit_on_failure=self.checks.flag(options, "inhibit_on_failure")
+            if "inhibit_on_failure" in options
+            else None,
+            notify_up=self.checks.script(options, "notify_up"),
+            notify_down=self.checks.script(options, "notify_down"),
         )
 
     def _check_references(self, stack: Stack) -> None:

@@ -15,7 +15,12 @@ _LATER = "not supported yet"
 
 ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
 AUTHENTICATION, SERVICE, REAL = "authentication", "virtual_server", "real_server"
-TCP = "TCP_CHECK"
+URL, TLS, TRACK_FILE = "url", "SSL", "track_file"
+CHECKERS = {  # keepalived's word: the kind of stack.checks
+    "TCP_CHECK": "tcp", "HTTP_GET": "http", "SSL_GET": "http", "MISC_CHECK": "script",
+    "PING_CHECK": "ping", "UDP_CHECK": "udp", "DNS_CHECK": "dns", "SMTP_CHECK": "smtp",
+    "FILE_CHECK": "file",
+}  # fmt: skip
 
 _PROCESSES = "every role has a process of its own; a unit file sets what this sets"
 _MAIL = "no mail is sent; `trimaran events` tells"
@@ -30,7 +35,7 @@ def _root() -> list[list[Directive]]:
         rows(_IDLE, "0+", "virtual_server_group", "used by nothing that is honoured", block=None),
         rows(_IDLE, "0+", "vrrp_script vrrp_track_process vrrp_track_file track_file bfd_instance",
              "watched only where an instance tracks it, which is refused", block=None),
-        rows(_IDLE, "0+", "SSL", "no check uses it", block=None),
+        rows(_YES, "0", "SSL", block=True),
         rows(_IDLE, "0+", "garp_group linkbeat_interfaces interface_up_down_delays",
              "links are watched by netlink; announcements are not paced", block=None),
         rows(_NO, "0+", "vrrp_sync_group", f"{_LATER}: its instances must move together",
@@ -154,7 +159,7 @@ def _instance() -> list[list[Directive]]:
     ]  # fmt: skip
 
 
-_TIMING = "delay_loop retry delay_before_retry connect_timeout"
+_TIMING = "delay_loop retry delay_before_retry connect_timeout warmup"
 
 
 def _service() -> list[list[Directive]]:
@@ -163,18 +168,18 @@ def _service() -> list[list[Directive]]:
              "hysteresis ip_family"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "1-2", "real_server", block=True),
-        rows(_IDLE, "0+", "warmup", "checks start at once"),
-        rows(_IDLE, "0+", "alpha omega", "a real server is listed until a check fails"),
+        rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures"),
+        rows(_YES, "1", "virtualhost"),
+        rows(_YES, "1-2", "sorry_server"),
+        rows(_YES, "1-3", "quorum_up quorum_down"),
         rows(_IDLE, "0+", "ha_suspend", "real servers are checked all the time"),
-        rows(_IDLE, "0+", "virtualhost snmp_name smtp_alert", "nothing uses it"),
+        rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
         rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
              "the scheduler has no such flag"),
         rows(_IDLE, "0+", "lvs_netlink_cmd_rcv_bufs", "buffers are sized as needed"),
         rows(_NO, "0+", "persistence_timeout persistence_granularity persistence_engine",
              f"{_LATER}: a client would not stay with its real server"),
-        rows(_NO, "0+", "sorry_server", f"{_LATER}: it would never answer"),
-        rows(_IDLE, "0+", "sorry_server_inhibit sorry_server_lvs_method", "no sorry_server"),
-        rows(_NO, "0+", "quorum_up quorum_down", _SCRIPTS),
+        rows(_YES, "1+", "sorry_server_lvs_method"),
         rows(_NO, "0+", "ops", f"{_LATER}: it is for UDP"),
     ]  # fmt: skip
 
@@ -183,30 +188,47 @@ def _real() -> list[list[Directive]]:
     return [
         rows(_YES, "1", f"{_TIMING} weight lvs_method"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
-        rows(_YES, "0", "TCP_CHECK", block=True),
-        rows(_IDLE, "0+", "inhibit_on_failure",
-             "a failed real server is taken out of the table, not kept with weight 0"),
-        rows(_IDLE, "0+", "warmup", "checks start at once"),
-        rows(_IDLE, "0+", "alpha", "a real server is listed until a check fails"),
-        rows(_IDLE, "0+", "virtualhost snmp_name smtp_alert log_all_failures", "nothing uses it"),
+        rows(_YES, "0", " ".join(CHECKERS), block=True),
+        rows(_YES, "0-1", "alpha inhibit_on_failure log_all_failures"),
+        rows(_YES, "1", "virtualhost"),
+        rows(_YES, "1-3", "notify_up notify_down"),
+        rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
         rows(_NO, "0+", "uthreshold lthreshold", f"{_LATER}: the limit would not hold"),
-        rows(_NO, "0+", "notify_up notify_down", _SCRIPTS),
-        rows(_NO, "0+", "HTTP_GET SSL_GET SMTP_CHECK DNS_CHECK MISC_CHECK PING_CHECK UDP_CHECK "
-             "FILE_CHECK BFD_CHECK", f"{_LATER}: use TCP_CHECK, or this failure is not seen",
-             block=None),
+        rows(_NO, "0+", "BFD_CHECK", f"{_LATER}: this failure would not be seen", block=None),
     ]  # fmt: skip
 
 
-def _tcp() -> list[list[Directive]]:
+def _checker() -> list[list[Directive]]:
+    """What every checker knows."""
     return [
-        rows(_YES, "1", f"{_TIMING} connect_port connect_ip"),
+        rows(_YES, "1", f"{_TIMING}"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
-        rows(_IDLE, "0+", "warmup", "checks start at once"),
-        rows(_IDLE, "0+", "alpha", "a real server is listed until a check fails"),
-        rows(_IDLE, "0+", "bindto bind_if bind_port fwmark",
-             "checks leave by the route that the kernel chooses"),
-        rows(_IDLE, "0+", "log_all_failures", "`trimaran events` tells"),
-    ]  # fmt: skip
+        rows(_YES, "0-1", "alpha log_all_failures"),
+    ]
+
+
+def _connecting() -> list[list[Directive]]:
+    return [*_checker(), rows(_YES, "1", "connect_ip connect_port bindto bind_if bind_port fwmark")]
+
+
+def _http() -> list[list[Directive]]:
+    return [
+        *_connecting(),
+        rows(_YES, "0", "url", block=True),
+        rows(_YES, "1", "http_protocol virtualhost"),
+        rows(_YES, "0-1", "fast_recovery", "every url is asked for at every check"),
+        rows(_IDLE, "0-1", "tls_compliant", "a connection may end without TLS's own farewell"),
+    ]
+
+
+def _url() -> list[list[Directive]]:
+    return [
+        rows(_YES, "1", "path digest virtualhost regex regex_min_offset regex_max_offset"),
+        rows(_YES, "1+", "status_code regex_options"),
+        rows(_YES, "0", "regex_no_match"),
+        rows(_IDLE, "0+", "regex_stack", "the matcher has no stack to be sized"),
+        rows(_IDLE, "0-1", "tls_compliant", "a connection may end without TLS's own farewell"),
+    ]
 
 
 KEEPALIVED: Table = table(
@@ -217,6 +239,35 @@ KEEPALIVED: Table = table(
         AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
         SERVICE: _service(),
         REAL: _real(),
-        TCP: _tcp(),
+        "TCP_CHECK": _connecting(),
+        "HTTP_GET": _http(),
+        "SSL_GET": [*_http(), rows(_YES, "0-1", "enable_sni"), rows(_YES, "1", "sni_name")],
+        URL: _url(),
+        "SMTP_CHECK": [*_connecting(), rows(_YES, "1", "helo_name")],
+        "DNS_CHECK": [*_connecting(), rows(_YES, "1", "type name")],
+        "PING_CHECK": _connecting(),
+        "UDP_CHECK": [
+            *_connecting(),
+            rows(_YES, "1", "min_reply_length max_reply_length"),
+            rows(_YES, "1+", "payload"),
+            rows(_YES, "0+", "require_reply"),
+        ],
+        "MISC_CHECK": [
+            *_checker(),
+            rows(_YES, "1", "misc_path misc_timeout"),
+            rows(_YES, "0-1", "misc_dynamic"),
+            rows(_YES, "1-2", "user"),
+        ],
+        "FILE_CHECK": [
+            *_checker(),
+            rows(_YES, "1", "track_file"),
+            rows(_YES, "1-2", "weight"),
+            rows(_IDLE, "0-1", "dynamic", "a weight is always that of now"),
+        ],
+        TLS: [
+            rows(_YES, "1", "certificate key"),
+            rows(_IDLE, "1", "ca", "keepalived verifies no certificate; tls.verify does"),
+            rows(_NO, "1", "password", "keys in clear only: decrypt it, and guard the file"),
+        ],
     }
 )

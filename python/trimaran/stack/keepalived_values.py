@@ -1,41 +1,12 @@
 """Values of keepalived's options, and what of them is supported. What is not is a RefusedError."""
 
 import re
-from collections.abc import Callable
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import refuse
-from trimaran.stack.model import Check, RealServer
-from trimaran.stack.values import choice, integer, seconds
+from trimaran.stack.values import choice, seconds
 
 LONGEST_S = 86400.0
-
-TIMING: dict[str, tuple[Callable[[str], float], float]] = {
-    "delay_loop": (seconds(0.001, LONGEST_S), 60.0),
-    "retry": (integer(0, 100), 1),
-    "delay_before_retry": (seconds(0.001, LONGEST_S), 1.0),
-    "connect_timeout": (seconds(0.001, LONGEST_S), 5.0),
-}
-
-
-def common_check(
-    servers: dict[str, RealServer], port: int
-) -> tuple[Check | None, dict[str, RealServer]]:
-    """The check of the service, where every real server has the same (its own port is the
-    service's); else None, and each keeps its own."""
-    plain: dict[str, RealServer] = {}
-    for name, server in servers.items():
-        check = server.check
-        if check is not None and check.tcp.port == port:
-            tcp = check.tcp.model_copy(update={"port": None})
-            check = check.model_copy(update={"tcp": tcp})
-        plain[name] = server.model_copy(update={"check": check})
-    checks = [server.check for server in plain.values()]
-    if not checks or any(check != checks[0] for check in checks):
-        return None, plain
-    return checks[0], {
-        name: server.model_copy(update={"check": None}) for name, server in plain.items()
-    }
 
 
 def address_options(entry: Statement, interface: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.units import Port, Seconds, Secret, Weight
 
@@ -64,37 +65,27 @@ class VirtualRouter(Model):
     members: Annotated[dict[NodeName, Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
 
 
-class TcpProbe(Model):
-    """Well when a TCP connection is accepted. `port` None: the real server's own."""
-
-    port: Port | None = None
-    address: IPv4Address | None = None
-
-
-class Check(Model):
-    """How a real server's health is watched. Down after 1 + `retries` failed probes in a row, the
-    repeats `retry_delay` apart; up again after `rise` good ones (keepalived's delay_loop, retry,
-    delay_before_retry)."""
-
-    tcp: TcpProbe = TcpProbe()
-    interval: Annotated[Seconds, Field(gt=0)] = 3.0
-    timeout: Annotated[Seconds, Field(gt=0)] = 3.0
-    retries: Annotated[int, Field(ge=0, le=100)] = 1
-    retry_delay: Annotated[Seconds, Field(gt=0)] = 1.0
-    rise: Annotated[int, Field(ge=1, le=100)] = 1
-
-
 class RealServer(Model):
-    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port."""
+    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port. Its
+    own `check` or `checks`, all of which must pass, replace the service's."""
 
     weight: Weight = 1
     check: Check | None = None
+    checks: dict[str, Check] = {}
+    inhibit_on_failure: bool | None = None
+    notify_up: Script | None = None
+    notify_down: Script | None = None
 
 
 class VirtualService(Model):
     """VIP:port at L4. `listen` is 'ROUTER:port', 'ADDRESS:port' or '[IPV6]:port', port 0 being
     every port without a service of its own; the keys of `real_servers` are node names or
-    addresses."""
+    addresses.
+
+    The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
+    below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
+    that fails is taken out, or kept with weight 0 (`inhibit_on_failure`); one that comes back has
+    its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops."""
 
     listen: str
     protocol: Literal["tcp", "udp"] = "tcp"
@@ -102,6 +93,16 @@ class VirtualService(Model):
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
+    checks: dict[str, Check] = {}
+    inhibit_on_failure: bool = False
+    quorum: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1
+    hysteresis: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    quorum_up: Script | None = None
+    quorum_down: Script | None = None
+    sorry_server: str | None = None
+    sorry_server_inhibit: bool = False
+    slow_start: Seconds = 0.0
+    omega: bool = False
 
 
 class Proxy(Model):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from trimaran.stack.checks import Check
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
     IPAddress,
     address_of,
     carriers,
-    check_of,
+    checks_of,
     directors,
     listen_addresses,
     node_of_address,
@@ -207,6 +208,7 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
                 help_ = "it can where no other node directs the service: use another node"
                 yield Finding((*path, word), message, help_, at_key=True)
         yield from _checks(name, service, service_port)
+        yield from _sorry_server(stack, name, service, used)
         if not any(server.weight for server in service.real_servers.values()):
             message = f"virtual service '{name}' has no real server with a weight above 0"
             yield Finding(path, message, "every connection to it will be dropped", False, True)
@@ -214,14 +216,19 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
 
 def _checks(name: str, service: VirtualService, port: int | None) -> Iterator[Finding]:
     path = ("virtual_services", name)
-    checks = [check_of(service, server) for server in service.real_servers.values()]
-    if port == 0 and any(check and check.tcp.port is None for check in checks):
+    every = [checks_of(service, server) for server in service.real_servers.values()]
+    if port == 0 and any(_needs_port(check) for checks in every for check in checks.values()):
         message = "a check needs a port where the service has none of its own"
         yield Finding((*path, "listen"), message, "write `check: {tcp: {port: 80}}`")
-    elif service.check is not None and None in checks:
+    elif service.check is not None and not all(every):
         message = f"virtual service '{name}' is not checked: a dead real server stays in the table"
         help_ = "write `check: {tcp: {port: 80}}`, or `check: null` if that is meant"
         yield Finding(path, message, help_, fatal=False, at_key=True)
+
+
+def _needs_port(check: Check) -> bool:
+    asked = getattr(check, check.kind)
+    return hasattr(asked, "port") and asked.port is None
 
 
 def _version(stack: Stack, service: VirtualService) -> int:
@@ -230,6 +237,24 @@ def _version(stack: Stack, service: VirtualService) -> int:
         return next((address.version for address, _ in listen_addresses(stack, service)), 4)
     except ValueError:
         return 4
+
+
+def _sorry_server(
+    stack: Stack, name: str, service: VirtualService, used: dict[IPAddress, str]
+) -> Iterator[Finding]:
+    path = ("virtual_services", name, "sorry_server")
+    if service.sorry_server is None:
+        return
+    try:
+        address, port = real_address_of(stack, service.sorry_server, _version(stack, service))
+    except ValueError as error:
+        yield Finding(path, str(error), suggestion(service.sorry_server, stack.nodes))
+        return
+    if address in used:
+        yield Finding(path, f"'{service.sorry_server}' is the real server '{used[address]}' too")
+    if port not in (None, _split(service.listen)[1]):
+        message = f"port {port} differs from the service's port {_split(service.listen)[1]}"
+        yield Finding(path, message, "direct routing (dr) cannot change the port")
 
 
 def _directors(stack: Stack, service: VirtualService) -> list[str]:

@@ -3,8 +3,10 @@
 The stack must have passed its reader's checks; a word that names nothing raises ValueError.
 """
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from trimaran.stack.checks import Check
 from trimaran.stack.http import (
     Files,
     Http,
@@ -16,7 +18,7 @@ from trimaran.stack.http import (
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
-from trimaran.stack.model import Check, Proxy, RealServer, Site, Stack, VirtualService
+from trimaran.stack.model import Proxy, RealServer, Site, Stack, VirtualService
 
 FORWARDED_HEADERS = (
     ("Host", "$host"),
@@ -95,14 +97,45 @@ def listen_addresses(stack: Stack, service: VirtualService) -> list[tuple[IPAddr
         raise ValueError(f"'{name}' is neither a virtual router nor an IP address") from None
 
 
-def check_of(service: VirtualService, server: RealServer) -> Check | None:
-    """How a real server is watched. What nobody asked for is not tried where TCP to the service's
-    port says nothing: UDP, and any port."""
-    if server.check is not None:
-        return server.check
-    told = "check" in service.model_fields_set
+def checks_of(service: VirtualService, server: RealServer) -> dict[str, Check]:
+    """The checks of a real server, by name: its own, or else its service's. `check` is named after
+    its kind; the service's default one counts where nothing is said, but not where TCP to the
+    service's port says nothing: UDP, and any port."""
+    own = _named(server.check, server.checks)
+    if own:
+        return own
+    silent = "check" not in service.model_fields_set
     natural = service.protocol == "tcp" and not service.listen.endswith(":0")
-    return service.check if told or natural else None
+    useless = silent and (service.checks or not natural)
+    return _named(None if useless else service.check, service.checks)
+
+
+def _named(check: Check | None, checks: dict[str, Check]) -> dict[str, Check]:
+    return ({check.kind: check} if check else {}) | checks
+
+
+def commands(stack: Stack) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every program that a stack runs, with its path in the model."""
+    for name, service in stack.virtual_services.items():
+        path = ("virtual_services", name)
+        yield from _commands(path, service, ("quorum_up", "quorum_down"))
+        for word, server in service.real_servers.items():
+            yield from _commands(
+                (*path, "real_servers", word), server, ("notify_up", "notify_down")
+            )
+
+
+def _commands(
+    path: tuple[str, ...], owner: VirtualService | RealServer, options: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for option in options:
+        script = getattr(owner, option)
+        if script is not None:
+            yield (*path, option), script.command
+    every = [(("check",), owner.check), *((("checks", n), c) for n, c in owner.checks.items())]
+    for where, check in every:
+        if check is not None and check.script is not None:
+            yield (*path, *where, "script", "command"), check.script.command
 
 
 def carriers(stack: Stack, address: IPAddress) -> list[str]:

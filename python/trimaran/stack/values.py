@@ -79,3 +79,11 @@ def interface_address(text: str) -> IPv4Interface:
 def word(text: str) -> str:
     """Any word."""
     return text
+
+
+_BOOLEANS = {"on": "yes", "true": "yes", "yes": "yes", "off": "no", "false": "no", "no": "no"}
+
+
+def boolean(text: str) -> bool:
+    """keepalived's words for yes and no."""
+    return choice(_BOOLEANS)(text) == "yes"

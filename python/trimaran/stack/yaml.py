@@ -18,6 +18,7 @@ from trimaran.stack.nearest import suggestion
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.references import Finding, Path, find
 from trimaran.stack.report import Note
+from trimaran.stack.resolve import commands
 from trimaran.stack.yaml_errors import allowed, problems_of
 from trimaran.stack.yaml_tree import Tree, read_tree
 
@@ -54,6 +55,7 @@ class _Reader:
             for finding in find(stack, pruned):
                 self._take(finding)
             stack = self._load_files(stack)
+            self._look_at_programs(stack)
         if self.problems or stack is None:
             raise StackError(in_order(self.problems), self.notes)
         return stack, self.notes
@@ -116,6 +118,17 @@ class _Reader:
         return stack.model_copy(
             update={"virtual_routers": routers, "proxies": proxies, "sites": sites}
         )
+
+    def _look_at_programs(self, stack: Stack) -> None:
+        for path, command in commands(stack):
+            refusal = self.files.refusal(command)
+            if refusal is None:
+                continue
+            place = self.tree.place(path)
+            if refusal.fatal:
+                self.problems.append(Problem(place, refusal.message, refusal.help))
+            else:
+                self.notes.append(Note(place, str(path[-1]), "warning", refusal.message))
 
     def _path(self, path: str) -> str:
         return join(dirname(self.file), path)

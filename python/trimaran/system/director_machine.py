@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimaran.director.plan import RealKey, desired, difference, indices
-from trimaran.director.settings import DirectorSettings, IPAddress
+from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
 from trimaran.system.datapath import Attachment, Count, DatapathError, Director, Hook, Traffic
@@ -82,11 +82,12 @@ class DirectorMachine:
             if not self._tables.reals[index].listed
         }
 
-    def converge(self, down: Set[RealKey]) -> Condition:
-        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+    def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
+        are the settings' with the weights of now; those in `down` are out of the tables."""
         self._look()
         hops, own = self._hops(), self._own
-        wanted = desired(self._settings.services, self._tables, down, hops, self._busy, own)
+        wanted = desired(services, self._tables, down, hops, self._busy, own)
         self._put(wanted)
         if clock.now() >= self._sweep_due:
             self._count()

@@ -2,9 +2,12 @@
 
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from trimaran import _native
+
+Door = tuple[str, int]  # address, port
 
 
 class EngineError(Exception):
@@ -15,20 +18,25 @@ class Engine:
     """Serves from construction on, in threads of its own that never take the GIL."""
 
     def __init__(self, snapshot: str, listeners: list[socket.socket], workers: int = 1) -> None:
-        doors = []
-        for listener in listeners:
-            address, port = listener.getsockname()[:2]
-            doors.append((address, port, listener.fileno()))
         try:
-            self._engine = _native.Engine(snapshot, doors, workers)
+            self._engine = _native.Engine(snapshot, _doors(listeners), workers)
         except ValueError as error:
             raise EngineError(str(error)) from error
 
-    def swap(self, snapshot: str) -> None:
-        """Serve by another snapshot from the next request on; no connection is closed. Raises
-        EngineError, and then goes on with the old one."""
+    def swap(self, snapshot: str, listeners: Sequence[socket.socket | Door] | None = None) -> None:
+        """Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+        where given, are all that there shall be: a listening socket, or the address of one that is
+        served already. Raises EngineError, and then goes on as before."""
+        doors = None if listeners is None else [_door(each) for each in listeners]
         try:
-            self._engine.swap(snapshot)
+            self._engine.swap(snapshot, doors)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def check(self, snapshot: str) -> None:
+        """Raises EngineError if `swap` would."""
+        try:
+            self._engine.check(snapshot)
         except ValueError as error:
             raise EngineError(str(error)) from error
 
@@ -48,3 +56,11 @@ class Engine:
     def fileno(self) -> int:
         """Readable while there are events."""
         return self._engine.event_fd()
+
+
+def _doors(listeners: list[socket.socket]) -> list[tuple[str, int, int]]:
+    return [(*listener.getsockname()[:2], listener.fileno()) for listener in listeners]
+
+
+def _door(listener: socket.socket | Door) -> tuple[str, int, int | None]:
+    return (*listener, None) if isinstance(listener, tuple) else _doors([listener])[0]

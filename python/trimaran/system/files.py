@@ -5,6 +5,9 @@ import os
 import stat
 from pathlib import Path
 
+from trimaran.stack.files import Refusal
+from trimaran.system import scripts
+
 
 class DiskFiles:
     """`stack.files.Files` on the disk."""
@@ -25,6 +28,20 @@ class DiskFiles:
                 raise PermissionError(1, sentence, path)
             return file.read()
 
+    def refusal(self, command: str) -> Refusal | None:
+        """Why a command cannot be run on this machine; None when it can."""
+        return scripts.refusal(command)
+
     def match(self, pattern: str) -> list[str]:
         """The existing paths that a glob pattern stands for, sorted."""
         return sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+
+
+def beginning(path: str, size: int) -> bytes:
+    """At most so many bytes of a file, without waiting for what is none (a pipe). Raises
+    OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)

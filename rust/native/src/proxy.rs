@@ -21,8 +21,19 @@ impl Engine {
             .map_err(PyValueError::new_err)
     }
 
-    fn swap(&self, py: Python<'_>, snapshot: &str) -> PyResult<()> {
-        py.detach(|| self.0.swap(snapshot))
+    #[pyo3(signature = (snapshot, listeners=None))]
+    fn swap(
+        &self,
+        py: Python<'_>,
+        snapshot: &str,
+        listeners: Option<Vec<(String, u16, Option<i32>)>>,
+    ) -> PyResult<()> {
+        py.detach(|| self.0.swap(snapshot, listeners.as_deref()))
+            .map_err(PyValueError::new_err)
+    }
+
+    fn check(&self, py: Python<'_>, snapshot: &str) -> PyResult<()> {
+        py.detach(|| self.0.check(snapshot))
             .map_err(PyValueError::new_err)
     }
 

@@ -81,6 +81,8 @@ pub enum Incoming {
     Done,
     Length(u64),
     Chunked(Chunked),
+    /// Another protocol, until one side ends it.
+    Tunnel,
 }
 
 impl Incoming {
@@ -100,6 +102,10 @@ impl Incoming {
     pub fn feed(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, Refusal> {
         let used = match self {
             Incoming::Done => return Ok(0),
+            Incoming::Tunnel => {
+                sink(input);
+                return Ok(input.len());
+            }
             Incoming::Length(left) => {
                 let used = (*left).min(input.len() as u64) as usize;
                 sink(&input[..used]);

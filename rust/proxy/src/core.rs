@@ -3,6 +3,7 @@
 use crate::balance::Group;
 use crate::exchange::Exchange;
 use crate::log::Logs;
+use crate::pipe::Pipes;
 use crate::pool::{Connection, Pool};
 use crate::snapshot::Snapshot;
 use crate::sys;
@@ -52,6 +53,7 @@ pub struct Core {
     pub date: String,
     pub wheel: Wheel,
     pub pool: Pool,
+    pub pipes: Pipes,
     pub logs: Logs,
     pub scratch: Vec<u8>,
     /// Clients that have more to do without waiting.
@@ -80,6 +82,7 @@ impl Core {
             date: String::new(),
             wheel: Wheel::new(now_ms),
             pool: Pool::default(),
+            pipes: Pipes::default(),
             logs: Logs::default(),
             scratch: vec![0; SCRATCH],
             again: Vec::new(),

@@ -10,6 +10,7 @@ use crate::conn::{Client, Incoming, Phase, Read, Step, Waiting, ROUNDS};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::outgoing::{write_headers, write_target};
+use crate::pipe::Pipe;
 use crate::pool::Connection;
 use crate::reply::Reply;
 use crate::request::{Body, Method, Refusal};
@@ -30,6 +31,8 @@ pub struct Forward {
     replayable: bool,
     /// The peer takes no more, but may have answered already (413, say): listen on.
     deaf: bool,
+    /// The answer was 101.
+    tunnel: bool,
     /// Some byte of the request went to a peer.
     sent: bool,
     /// A response head that is not whole yet.
@@ -38,6 +41,7 @@ pub struct Forward {
     pub reply: Reply,
     pub chunk: bool, // towards the client
     pub reusable: bool,
+    pub pipe: Option<Pipe>,
     pub redirect: (Vec<u8>, Vec<u8>),
     timeouts: [u64; 3], // connect, send, read: ms
 }
@@ -75,12 +79,14 @@ impl Forward {
             out_at: 0,
             replayable: true,
             deaf: false,
+            tunnel: false,
             sent: false,
             input: Vec::new(),
             answered: false,
             reply: Reply::Head,
             chunk: false,
             reusable: false,
+            pipe: None,
             redirect: (redirect, own.to_vec()),
             timeouts: [
                 proxy.connect_timeout_ms,
@@ -88,6 +94,14 @@ impl Forward {
                 proxy.read_timeout_ms,
             ],
         }
+    }
+
+    /// Nothing of it is ever sent again, and an idle tunnel holds no memory.
+    pub fn become_tunnel(&mut self) {
+        self.tunnel = true;
+        self.replayable = false;
+        self.reply = Reply::UntilClose;
+        self.chunk = false;
     }
 
     fn pending(&self) -> usize {
@@ -103,7 +117,7 @@ impl Forward {
             Waiting::Connect(self.timeouts[0])
         } else if self.pending() > 0 {
             Waiting::PeerSend(self.timeouts[1])
-        } else if !exchange.incoming.done() {
+        } else if !exchange.incoming.done() && !self.tunnel {
             Waiting::Body
         } else {
             Waiting::PeerRead(self.timeouts[2])
@@ -132,7 +146,10 @@ impl Forward {
                 },
             }
         }
-        if self.out_at == self.out.len() && self.out.len() > REPLAY {
+        if self.tunnel && self.pending() == 0 {
+            self.out = Vec::new();
+            self.out_at = 0;
+        } else if self.out_at == self.out.len() && self.out.len() > REPLAY {
             self.replayable = false;
             self.out.clear();
             self.out_at = 0;
@@ -244,13 +261,21 @@ impl Client {
             if self.broken {
                 return self.abandon(core, forward);
             }
-            let flushed = self.out_at == self.out.len();
+            let piped = forward.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+            let flushed = self.out_at == self.out.len() && !piped;
             if matches!(forward.reply, Reply::Done) {
                 self.forward = Some(forward);
                 return self.reply_done(core, exchange, flushed);
             }
+            if forward.tunnel && exchange.incoming.done() && forward.pending() == 0 {
+                return self.abandon(core, forward); // the client ended it, and the peer has all
+            }
             self.progress |= moved;
             if !moved {
+                if forward.tunnel && flushed {
+                    core.give_back(std::mem::take(&mut self.out));
+                    core.give_back(std::mem::take(&mut self.buffer));
+                }
                 let waiting = if flushed {
                     forward.waiting(exchange)
                 } else {
@@ -320,6 +345,10 @@ impl Client {
         let mut scratch = std::mem::take(&mut core.scratch);
         let result = match self.read_into(&mut scratch) {
             Read::Later => Ok(false),
+            Read::End if forward.tunnel => {
+                exchange.incoming = Incoming::Done;
+                Ok(true)
+            }
             Read::End => Err(Refusal(0, "client left")),
             Read::Data(count) => {
                 let used = forward_body(exchange, forward, &scratch[..count]);
@@ -343,6 +372,10 @@ impl Client {
         else {
             return false;
         };
+        if forward.tunnel {
+            let step = self.abandon(core, forward); // silence is no failure of the peer
+            return self.keep_or_account(core, exchange, &step);
+        }
         let step = self.peer_failed(core, &mut exchange, forward, Fault::Timeout(phase));
         self.keep_or_account(core, exchange, &step)
     }

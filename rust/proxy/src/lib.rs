@@ -13,6 +13,7 @@ mod files;
 mod forward;
 mod log;
 mod outgoing;
+mod pipe;
 mod pool;
 mod reply;
 mod request;
@@ -40,6 +41,7 @@ const MOST_EVENTS: usize = 1024;
 /// What all workers share.
 pub(crate) struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
+    doors: Mutex<Doors>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
@@ -54,6 +56,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn snapshot(&self) -> Arc<Snapshot> {
         lock(&self.snapshot).clone()
+    }
+
+    fn doors(&self) -> Doors {
+        lock(&self.doors).clone()
     }
 
     /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
@@ -72,9 +78,11 @@ impl Shared {
     }
 }
 
+/// The listening sockets of all workers; replaced whole.
+type Doors = Arc<Vec<Arc<Listener>>>;
+
 pub struct Engine {
     shared: Arc<Shared>,
-    listeners: Vec<SocketAddr>,
     wakes: Vec<Arc<OwnedFd>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -88,28 +96,26 @@ impl Engine {
         workers: usize,
     ) -> Result<Engine, String> {
         let snapshot = Snapshot::compile(snapshot, None)?;
+        let mut doors = Vec::new();
+        for (address, port, fd) in listeners {
+            doors.push(Arc::new(door(address, *port, *fd)?));
+        }
         let shared = Arc::new(Shared {
             snapshot: Mutex::new(Arc::new(snapshot)),
+            doors: Mutex::new(Arc::new(doors)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
             events: Mutex::new(VecDeque::new()),
             event_fd: sys::event_fd().map_err(|error| format!("eventfd: {error}"))?,
         });
-        let mut doors = Vec::new();
-        for (address, port, fd) in listeners {
-            doors.push(door(address, *port, *fd)?);
-        }
-        let addresses = doors.iter().map(|door| door.address).collect();
         let mut engine = Engine {
             shared,
-            listeners: addresses,
             wakes: Vec::new(),
             threads: Mutex::new(Vec::new()),
         };
-        let doors = Arc::new(doors);
         for index in 0..workers.max(1) {
-            let started = engine.start_worker(index, &doors, workers.max(1));
+            let started = engine.start_worker(index, workers.max(1));
             if let Err(error) = started {
                 engine.stop(Duration::ZERO);
                 return Err(format!("worker {index}: {error}"));
@@ -118,34 +124,46 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_worker(
-        &mut self,
-        index: usize,
-        doors: &Arc<Vec<Listener>>,
-        workers: usize,
-    ) -> std::io::Result<()> {
+    fn start_worker(&mut self, index: usize, workers: usize) -> std::io::Result<()> {
         let wake = Arc::new(sys::event_fd()?);
-        let worker = Worker::new(self.shared.clone(), doors.clone(), wake.clone(), workers)?;
+        let worker = Worker::new(self.shared.clone(), wake.clone(), workers)?;
         let thread = std::thread::Builder::new().name(format!("proxy-{index}"));
         lock(&self.threads).push(thread.spawn(move || worker.run())?);
         self.wakes.push(wake);
         Ok(())
     }
 
-    /// Serve by another snapshot from the next request on. Nothing is closed.
-    pub fn swap(&self, snapshot: &str) -> Result<(), String> {
+    /// Serve by another snapshot from the next request on; no connection is closed. `listeners`,
+    /// where given, are all that there shall be from now on: a descriptor is a new socket, None
+    /// stands for the one of that address that is served already. On an error nothing has changed.
+    pub fn swap(
+        &self,
+        snapshot: &str,
+        listeners: Option<&[(String, u16, Option<RawFd>)]>,
+    ) -> Result<(), String> {
         let mut current = lock(&self.shared.snapshot);
-        *current = Arc::new(Snapshot::compile(snapshot, Some(&current))?);
+        let snapshot = Snapshot::compile(snapshot, Some(&current))?;
+        if let Some(listeners) = listeners {
+            let mut doors = lock(&self.shared.doors);
+            *doors = Arc::new(refit(&doors, listeners)?);
+        }
+        *current = Arc::new(snapshot);
         drop(current);
         self.shared.generation.fetch_add(1, Relaxed);
         self.wake();
         Ok(())
     }
 
+    /// Whether `swap` would take it; the error says why not.
+    pub fn check(&self, snapshot: &str) -> Result<(), String> {
+        Snapshot::compile(snapshot, Some(&self.shared.snapshot())).map(|_| ())
+    }
+
     /// Stop accepting, finish what runs, end; whatever is left after `patience` is cut off.
     pub fn stop(&self, patience: Duration) {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
+        *lock(&self.shared.doors) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
@@ -155,7 +173,7 @@ impl Engine {
 
     /// The shape of docs/decisions/0002, as JSON.
     pub fn status(&self) -> String {
-        status::status(&self.shared, &self.listeners)
+        status::status(&self.shared)
     }
 
     /// What happened to peers since the last call, as JSON objects, oldest first.
@@ -190,14 +208,31 @@ pub fn check(snapshot: &str) -> Result<(), String> {
     Snapshot::compile(snapshot, None).map(|_| ())
 }
 
+fn socket_address(address: &str, port: u16) -> Result<SocketAddr, String> {
+    let ip: Result<IpAddr, _> = address.parse();
+    ip.map(|ip| SocketAddr::new(ip, port))
+        .map_err(|_| format!("listener: '{address}' is not an IP address"))
+}
+
+fn refit(
+    doors: &[Arc<Listener>],
+    wanted: &[(String, u16, Option<RawFd>)],
+) -> Result<Vec<Arc<Listener>>, String> {
+    let one = |(address, port, fd): &(String, u16, Option<RawFd>)| {
+        if let Some(fd) = fd {
+            return door(address, *port, *fd).map(Arc::new);
+        }
+        let wanted = socket_address(address, *port)?;
+        let held = doors.iter().find(|door| door.address == wanted);
+        held.cloned()
+            .ok_or_else(|| format!("listener {wanted}: there is no socket for it"))
+    };
+    wanted.iter().map(one).collect()
+}
+
 fn door(address: &str, port: u16, fd: RawFd) -> Result<Listener, String> {
-    let ip: IpAddr = address
-        .parse()
-        .map_err(|_| format!("listener: '{address}' is not an IP address"))?;
+    let at = socket_address(address, port)?;
     let fd = sys::duplicate(fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
     sys::prepare_listener(&fd).map_err(|error| format!("listener {address}:{port}: {error}"))?;
-    Ok(Listener {
-        fd,
-        address: SocketAddr::new(ip, port),
-    })
+    Ok(Listener { fd, address: at })
 }

@@ -2,10 +2,11 @@
 
 use crate::balance::Change;
 use crate::chunked::{self, Chunked};
-use crate::conn::Client;
+use crate::conn::{Client, Incoming};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
+use crate::pipe::{self, Pipe};
 use crate::request::Method;
 use crate::response::{self, Framing, Passing};
 use crate::sys;
@@ -32,6 +33,14 @@ impl Client {
     ) -> Result<bool, Fault> {
         if !self.flush() || matches!(forward.reply, Reply::Done) {
             return Ok(false);
+        }
+        if let Reply::Length(left) = forward.reply {
+            if forward.pipe.is_none() && left >= pipe::LEAST {
+                forward.pipe = core.pipes.take();
+            }
+            if let Some(pipe) = forward.pipe.take() {
+                return self.take_spliced(core, exchange, forward, pipe, left);
+            }
         }
         let Some(connection) = &mut forward.connection else {
             return Ok(false);
@@ -66,6 +75,47 @@ impl Client {
         result
     }
 
+    /// Empty the pipe to the client, then fill it from the peer. `left` is still to come from there.
+    fn take_spliced(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        mut pipe: Pipe,
+        mut left: u64,
+    ) -> Result<bool, Fault> {
+        let mut moved = false;
+        if pipe.held() > 0 && self.writable {
+            let result = pipe.empty(&self.fd, left > 0);
+            moved = self.note_sent(result).is_some();
+        }
+        if let (0, Some(connection)) = (pipe.held(), &mut forward.connection) {
+            if left > 0 && connection.readable {
+                match pipe.fill(&connection.fd, left) {
+                    Ok(0) => return peer_ended(forward),
+                    Ok(count) => {
+                        left -= count as u64;
+                        exchange.body_bytes += count as u64;
+                        moved = true;
+                    }
+                    Err(error) => match error.kind() {
+                        ErrorKind::WouldBlock => connection.readable = connection.ended,
+                        ErrorKind::Interrupted => moved = true,
+                        _ => return Err(Fault::Error(error.to_string())),
+                    },
+                }
+            }
+        }
+        if left == 0 && pipe.held() == 0 {
+            forward.reply = Reply::Done;
+            core.pipes.give_back(pipe);
+        } else {
+            forward.reply = Reply::Length(left);
+            forward.pipe = Some(pipe);
+        }
+        Ok(moved)
+    }
+
     fn pass(
         &mut self,
         core: &mut Core,
@@ -98,12 +148,15 @@ impl Client {
         let to_head = exchange.request.method == Method::Head;
         let passing = Passing {
             date: &core.date,
+            upgrade: exchange.request.asks_to_switch(),
             redirect: (&forward.redirect.0, &forward.redirect.1),
         };
         let head = loop {
             let read = response::pass_head(data, to_head, &passing, &mut self.out);
             match read.map_err(|bad| Fault::Invalid(bad.0))? {
-                Some(head) if head.status < 200 => data = &data[head.length..],
+                Some(head) if head.status < 200 && head.status != response::SWITCHING => {
+                    data = &data[head.length..];
+                }
                 Some(head) => break head,
                 None if data.len() > MOST_HEAD => return Err(Fault::Invalid("head too long")),
                 None => {
@@ -119,6 +172,10 @@ impl Client {
         forward.answered = true;
         forward.reusable = head.reusable;
         exchange.keep &= exchange.incoming.done();
+        if head.status == response::SWITCHING {
+            self.switch(exchange, forward);
+            return self.pass_body(exchange, forward, &data[head.length..]);
+        }
         self.frame(exchange, forward, head.framing, to_head, head.status);
         if let Change::Up = forward.group.succeeded(forward.peer) {
             let peer = &forward.group.peers[forward.peer].name;
@@ -130,6 +187,15 @@ impl Client {
             );
         }
         self.pass_body(exchange, forward, &data[head.length..])
+    }
+
+    /// Both sides speak another protocol from here on: bytes are passed both ways as they are.
+    fn switch(&mut self, exchange: &mut Exchange, forward: &mut Forward) {
+        response::end_switching(&mut self.out);
+        exchange.keep = false;
+        exchange.incoming = Incoming::Tunnel;
+        forward.become_tunnel();
+        self.flush();
     }
 
     /// How the client will know the end of the body.

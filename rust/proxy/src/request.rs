@@ -89,6 +89,12 @@ impl Request {
         self.has_connection && self.headers.iter().any(named)
     }
 
+    /// Whether the client would speak another protocol on this connection (RFC 9110 §7.8).
+    pub fn asks_to_switch(&self) -> bool {
+        let bare = self.has_connection && self.minor == 1 && self.body == Body::None;
+        bare && self.ends_here(b"upgrade") && self.header(b"upgrade").is_some()
+    }
+
     /// Parse the head at the start of `input`: its length, or None while it is not whole.
     pub fn parse(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
         let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];

@@ -92,6 +92,9 @@ pub fn error_page(status: u16) -> Vec<u8> {
     .into_bytes()
 }
 
+/// 101: what follows the head is no HTTP any more.
+pub const SWITCHING: u16 = 101;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     None,
@@ -112,6 +115,8 @@ pub struct PeerHead {
 /// How the head of a peer's response is passed on.
 pub struct Passing<'a> {
     pub date: &'a str,
+    /// The client asked for another protocol: 101 is an answer.
+    pub upgrade: bool,
     /// The Location prefix that means ourselves, and what replaces it (proxy_redirect default).
     pub redirect: (&'a [u8], &'a [u8]),
 }
@@ -136,7 +141,7 @@ pub fn pass_head(
         Err(_) => return Err(BadHead("malformed head")),
     };
     let (status, minor) = (parsed.code.unwrap_or(0), parsed.version.unwrap_or(0));
-    if !(100..=999).contains(&status) || status == 101 {
+    if !(100..=999).contains(&status) || status == SWITCHING && !passing.upgrade {
         return Err(BadHead("status"));
     }
     let (framing, keep) = framing(parsed.headers, status, minor, to_head)?;
@@ -146,7 +151,7 @@ pub fn pass_head(
         framing,
         reusable: keep && framing != Framing::UntilClose,
     };
-    if status < 200 {
+    if status < 200 && status != SWITCHING {
         return Ok(Some(head)); // interim: dropped
     }
     let named = |name: &[u8]| {
@@ -164,7 +169,8 @@ pub fn pass_head(
     let names_any = lines.any(|line| line.name.eq_ignore_ascii_case("connection"));
     for line in parsed.headers.iter() {
         let name = line.name.as_bytes();
-        if ends_here(name) || names_any && named(name) {
+        let switches = status == SWITCHING && name.eq_ignore_ascii_case(b"upgrade");
+        if !switches && (ends_here(name) || names_any && named(name)) {
             continue;
         }
         let value = line.value.trim_ascii();
@@ -183,6 +189,11 @@ pub fn pass_head(
         }
     }
     Ok(Some(head))
+}
+
+/// The end of the head of a 101.
+pub fn end_switching(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
 }
 
 /// Never passed on: hop-by-hop, framing, and what nginx keeps to itself (Server, Date, X-Accel-*).
@@ -247,6 +258,7 @@ mod tests {
         let mut out = Vec::new();
         let passing = Passing {
             date: "D",
+            upgrade: false,
             redirect: (b"http://up/", b"/x/"),
         };
         let head = pass_head(input.as_bytes(), to_head, &passing, &mut out)?;

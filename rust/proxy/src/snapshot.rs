@@ -6,6 +6,7 @@ use crate::log::LogFile;
 use crate::sys;
 use crate::vars::Template;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -18,6 +19,7 @@ pub struct Snapshot {
     pub types: HashMap<Vec<u8>, String>,
     pub default_type: String,
     addresses: HashMap<SocketAddr, Names>,
+    logs: HashMap<String, Arc<LogFile>>,
 }
 
 /// Which server answers for a Host, on one listening address.
@@ -64,6 +66,7 @@ pub struct Proxy {
 pub struct Files {
     /// None: there is no such directory (every request is 404, as in nginx).
     pub root: Option<OwnedFd>,
+    path: String,
     pub index: Vec<String>,
 }
 
@@ -81,7 +84,7 @@ impl Snapshot {
         let mut addresses = HashMap::new();
         for server in config.servers {
             register(&mut addresses, &server, servers.len())?;
-            servers.push(compile_server(server, &groups, &mut logs)?);
+            servers.push(compile_server(server, &groups, &mut logs, before)?);
         }
         if servers.is_empty() {
             return Err("snapshot: no server".into());
@@ -96,6 +99,7 @@ impl Snapshot {
                 .collect(),
             default_type: config.default_type,
             addresses,
+            logs,
         })
     }
 
@@ -211,11 +215,12 @@ fn compile_server(
     server: config::Server,
     groups: &[Arc<Group>],
     logs: &mut HashMap<String, Arc<LogFile>>,
+    before: Option<&Snapshot>,
 ) -> Result<Server, String> {
     let mut locations = Vec::new();
     for location in server.locations {
         let path = location.path.clone();
-        let compiled = compile_location(location, groups);
+        let compiled = compile_location(location, groups, before);
         locations.push(compiled.map_err(|error| format!("location {path}: {error}"))?);
     }
     // Exact ones first, then prefixes from the longest: the first that fits is the one.
@@ -225,9 +230,9 @@ fn compile_server(
         Some(path) => match logs.get(&path) {
             Some(log) => Some(log.clone()),
             None => {
-                let log =
-                    LogFile::open(&path).map_err(|error| format!("access_log {path}: {error}"))?;
-                Some(logs.entry(path).or_insert(Arc::new(log)).clone())
+                let log = open_log(&path, before)
+                    .map_err(|error| format!("access_log {path}: {error}"))?;
+                Some(logs.entry(path).or_insert(log).clone())
             }
         },
     };
@@ -239,13 +244,42 @@ fn compile_server(
     })
 }
 
-fn compile_location(location: config::Location, groups: &[Arc<Group>]) -> Result<Location, String> {
+/// What the privileges given up since the start forbid to open again is taken over from before.
+fn open_log(path: &str, before: Option<&Snapshot>) -> std::io::Result<Arc<LogFile>> {
+    let held = before.and_then(|before| before.logs.get(path));
+    match (LogFile::open(path), held) {
+        (Err(error), Some(held)) if error.kind() == ErrorKind::PermissionDenied => Ok(held.clone()),
+        (opened, _) => opened.map(Arc::new),
+    }
+}
+
+fn open_root(path: &str, before: Option<&Snapshot>) -> Option<OwnedFd> {
+    let locations = |before: &'_ Snapshot| {
+        let mut found = before.servers.iter().flat_map(|server| &server.locations);
+        found.find_map(|location| match &location.action {
+            Action::Files(files) if files.path == path => files.root.as_ref()?.try_clone().ok(),
+            _ => None,
+        })
+    };
+    match sys::open_directory(Path::new(path)) {
+        Ok(root) => Some(root),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => before.and_then(locations),
+        Err(_) => None,
+    }
+}
+
+fn compile_location(
+    location: config::Location,
+    groups: &[Arc<Group>],
+    before: Option<&Snapshot>,
+) -> Result<Location, String> {
     let action = match location.action {
         config::Action::Return { status, text } => {
             Action::Return(status, Template::compile(&text)?)
         }
         config::Action::Files { root, index } => Action::Files(Files {
-            root: sys::open_directory(Path::new(&root)).ok(),
+            root: open_root(&root, before),
+            path: root,
             index,
         }),
         config::Action::Proxy {

@@ -3,7 +3,6 @@
 use crate::balance::Group;
 use crate::{sys, Shared};
 use serde_json::{json, Map, Value};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[derive(Default)]
@@ -41,7 +40,7 @@ impl Event {
     }
 }
 
-pub(crate) fn status(shared: &Shared, listeners: &[SocketAddr]) -> String {
+pub(crate) fn status(shared: &Shared) -> String {
     let snapshot = shared.snapshot();
     let now_ms = sys::now_ms();
     let counters = &shared.counters;
@@ -52,7 +51,8 @@ pub(crate) fn status(shared: &Shared, listeners: &[SocketAddr]) -> String {
             responses.insert(format!("{}xx", index + 1), count.into());
         }
     }
-    let listeners: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+    let doors = shared.doors();
+    let listeners: Vec<String> = doors.iter().map(|door| door.address.to_string()).collect();
     let upstreams: Vec<Value> = snapshot
         .groups
         .iter()

@@ -226,6 +226,31 @@ pub fn send_file(to: &OwnedFd, from: &OwnedFd, offset: &mut u64, count: u64) -> 
     Ok(sent)
 }
 
+/// A non-blocking pipe, (reading end, writing end), of `size` bytes if the system lets us.
+pub fn pipe(size: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
+    let [reading, writing] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+    Ok((reading, writing))
+}
+
+/// Move up to `count` bytes from one to the other, of which one is a pipe.
+pub fn splice(from: &OwnedFd, to: &OwnedFd, count: usize, more: bool) -> io::Result<usize> {
+    let more = if more { libc::SPLICE_F_MORE } else { 0 };
+    let null = std::ptr::null_mut();
+    check_size(unsafe {
+        libc::splice(
+            from.as_raw_fd(),
+            null,
+            to.as_raw_fd(),
+            null,
+            count,
+            libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more,
+        )
+    })
+}
+
 pub fn shutdown_write(fd: &OwnedFd) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }

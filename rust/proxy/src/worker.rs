@@ -3,7 +3,7 @@
 use crate::conn::{Client, Waiting};
 use crate::core::{token, Core, Kind, Owner, SCRATCH};
 use crate::sys;
-use crate::Shared;
+use crate::{Doors, Shared};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,7 +26,7 @@ struct Slot {
 
 pub struct Worker {
     core: Core,
-    listeners: Arc<Vec<Listener>>,
+    listeners: Doors,
     wake: Arc<OwnedFd>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -39,16 +39,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(
-        shared: Arc<Shared>,
-        listeners: Arc<Vec<Listener>>,
-        wake: Arc<OwnedFd>,
-        workers: usize,
-    ) -> std::io::Result<Worker> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, workers: usize) -> std::io::Result<Worker> {
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
+            listeners: shared.doors(),
             core: Core::new(shared)?,
-            listeners,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -106,10 +101,30 @@ impl Worker {
         if generation != self.generation {
             self.generation = generation;
             self.core.snapshot = self.core.shared.snapshot();
+            let doors = self.core.shared.doors();
+            if !Arc::ptr_eq(&doors, &self.listeners) && !self.core.stopping {
+                self.change_listeners(doors);
+            }
         }
         let stop_at = self.core.shared.stop_at_ms.load(Relaxed);
         if stop_at != u64::MAX && !self.core.stopping {
             self.begin_stop(stop_at);
+        }
+    }
+
+    /// Who knocked at a door that goes is still let in.
+    fn change_listeners(&mut self, doors: Doors) {
+        for index in 0..self.listeners.len() {
+            let stays = |door| Arc::ptr_eq(door, &self.listeners[index]);
+            if !doors.iter().any(stays) {
+                while self.accept_one(index) {}
+            }
+        }
+        let accepting = self.accepting;
+        let _ = self.set_accepting(false);
+        self.listeners = doors;
+        if accepting && self.set_accepting(true).is_err() {
+            self.pause_accepting();
         }
     }
 
@@ -180,7 +195,10 @@ impl Worker {
             self.pause_accepting();
             return false;
         }
-        let listener = &self.listeners[index];
+        // An event may be older than the last change of the listeners: the kernel says it again.
+        let Some(listener) = self.listeners.get(index) else {
+            return false;
+        };
         match sys::accept(&listener.fd) {
             Ok((fd, address)) => {
                 let asks = listener.address.ip().is_unspecified()

@@ -1,0 +1,279 @@
+"""What the director knows of its real servers: their checks, the quorums, the weights of now, and
+who is told of changes. Decides by health.pool; acts only through events and scripts."""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from trimaran.director.plan import RealKey, key_of
+from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.health.pool import Member, Standing, slow_start, stand, weight_of
+from trimaran.health.runner import Runner, Watched
+from trimaran.health.settings import CheckSettings, ScriptSettings, kind_of
+from trimaran.node.script_queue import ScriptQueue
+from trimaran.system import clock
+
+FAREWELL_S = 5.0  # for the scripts of `omega`
+
+Event = Callable[[str, str, str, str, dict[str, Any]], None]
+
+
+@dataclass(eq=False)
+class _Server:
+    """`checks` are those of the settings, as they are watched."""
+
+    key: RealKey
+    service: "_Service"
+    settings: RealServerSettings
+    checks: list[Watched] = field(default_factory=list)
+    well: bool = True
+    since: float = float("-inf")  # when it came back
+
+
+@dataclass(eq=False)
+class _Service:
+    """`full` has the sorry server among its real servers. What was made of it last (`standing`,
+    `wanted`, `out`) holds until something changed (`stale`)."""
+
+    settings: ServiceSettings
+    full: ServiceSettings
+    servers: list[_Server] = field(default_factory=list)
+    standing: Standing | None = None
+    stale: bool = True
+    wanted: ServiceSettings | None = None
+    out: set[RealKey] = field(default_factory=set)
+
+    @cached_property
+    def keys(self) -> list[RealKey]:
+        """Of the real servers of `full`, in their order."""
+        return [key_of(self.full, real) for real in self.full.real_servers]
+
+
+def with_sorry(service: ServiceSettings) -> ServiceSettings:
+    """The service with its sorry server as the last of its real servers."""
+    if service.sorry_server is None:
+        return service
+    return replace(service, real_servers=(*service.real_servers, service.sorry_server))
+
+
+class DirectorHealth:
+    """`event` tells the world, `news` the director that its tables may have to change."""
+
+    def __init__(
+        self, services: tuple[ServiceSettings, ...], event: Event, news: Callable[[], None]
+    ) -> None:
+        self._event = event
+        self._news = news
+        self._services = [_Service(each, with_sorry(each)) for each in services]
+        self._servers: dict[RealKey, _Server] = {}
+        self._users: dict[CheckSettings, list[_Server]] = {}
+        for service in self._services:
+            for real in service.settings.real_servers:
+                server = _Server(key_of(service.settings, real), service, real)
+                service.servers.append(server)
+                self._servers[server.key] = server
+                for check in real.checks.values():
+                    self._users.setdefault(check, []).append(server)
+        self._runner = Runner((), self._changed)
+        self._scripts = ScriptQueue(self._script_failed)
+        self._places = {
+            key: (service, index)
+            for service in self._services
+            for index, key in enumerate(service.keys)
+        }
+
+    def begin(self, unlisted: Set[RealKey]) -> None:
+        """Take over what an earlier process had found: a check was failing where nobody who shares
+        it was in the table."""
+        down = {
+            check
+            for check, users in self._users.items()
+            if all(server.key in unlisted for server in users)
+        }
+        self._runner = Runner(self._users, self._changed, down, self._failed)
+        for server in self._servers.values():
+            checks = server.settings.checks.values()
+            server.checks = [self._runner.watched[check] for check in checks]
+            server.well = _is_well(server)
+        for service in self._services:
+            standing = _stand(service, quorum_before=False)
+            service.standing = standing
+            if standing.quorum:
+                self._scripts.tell(service, service.settings.pool.quorum_up)
+            else:
+                self._tell_quorum(service, standing)
+
+    async def probe(self) -> None:
+        """Until cancelled."""
+        await self._runner.run()
+
+    async def farewell(self) -> None:
+        """The director stops: with `omega` the down scripts are run, for a bounded time."""
+        for service in self._services:
+            if not service.settings.pool.omega:
+                continue
+            for server in service.servers:
+                if server.well:
+                    self._scripts.tell(server, server.settings.notify_down)
+            if service.standing is not None and service.standing.quorum:
+                self._scripts.tell(service, service.settings.pool.quorum_down)
+        await self._scripts.finish(FAREWELL_S)
+
+    def wanted(self) -> tuple[tuple[ServiceSettings, ...], set[RealKey]]:
+        """The services with the weights of now, sorry servers among their real servers, and who is
+        out of the tables."""
+        for service in self._services:
+            if service.stale:
+                self._decide(service)
+        wanted = tuple(service.wanted or service.full for service in self._services)
+        return wanted, set().union(*(service.out for service in self._services))
+
+    def _decide(self, service: _Service) -> None:
+        before = service.standing
+        assert before is not None, "begin() comes first"
+        standing = _stand(service, before.quorum)
+        service.standing = standing
+        if standing.quorum != before.quorum:
+            self._tell_quorum(service, standing)
+        places = (*standing.places, standing.sorry)  # of full.real_servers; the last may be spare
+        reals = []
+        service.out = set()
+        for key, real, place in zip(service.keys, service.full.real_servers, places, strict=False):
+            weighs_so = real.weight == place.weight
+            reals.append(real if weighs_so else replace(real, weight=place.weight))
+            if not place.listed:
+                service.out.add(key)
+        service.wanted = replace(service.full, real_servers=tuple(reals))
+        # While somebody starts slowly, the weights change by themselves.
+        slow, now = service.settings.pool.slow_start_s, clock.now()
+        service.stale = any(now - server.since < slow for server in service.servers)
+
+    # what is told
+
+    def _changed(self, check: CheckSettings) -> None:
+        for server in self._users[check]:
+            server.service.stale = True
+            well = _is_well(server)
+            if well != server.well:
+                server.well = well
+                server.since = clock.now()
+                self._tell_server(server, check)
+        self._news()
+
+    def _tell_server(self, server: _Server, check: CheckSettings) -> None:
+        service, real = server.service.settings, server.settings
+        verdict = self._runner.watched[check].verdict
+        named = ""
+        if len(real.checks) > 1:
+            named = next(name for name, each in real.checks.items() if each == check) + ": "
+        if server.well:
+            name, word = "director.real_server_up", "added to the table"
+            count = 1 if check.alpha and verdict.error == "" else check.rise
+            cause = f"{named}{count} good probe{'s' * (count > 1)} in a row"
+        else:
+            name, word = "director.real_server_down", "removed from the table"
+            times = 1 + check.retries
+            cause = f"{named}{times} failed probe{'s' * (times > 1)} in a row: {verdict.error}"
+        if real.inhibit:
+            word = "has its weight again" if server.well else "stays in the table with weight 0"
+        message = f"{service.name}: {real.name} ({real.address}:{real.port}) {word}"
+        data = {"service": service.name, "real_server": real.name, "address": str(real.address)}
+        self._event(name, real.name, message, cause, data)
+        self._scripts.tell(server, real.notify_up if server.well else real.notify_down)
+
+    def _tell_quorum(self, told: _Service, standing: Standing) -> None:
+        service = told.settings
+        rules, sorry = service.pool, service.sorry_server
+        if standing.quorum:
+            name, word, sign = "director.quorum_gained", "gained", "+"
+            bound = f"reaches {rules.quorum}{f' + {rules.hysteresis}' * bool(rules.hysteresis)}"
+            instead = f"; {sorry.name} is not needed any more" if sorry else ""
+        else:
+            name, word, sign = "director.quorum_lost", "lost", "-"
+            limit = f"{rules.quorum}{f' {sign} {rules.hysteresis}' * bool(rules.hysteresis)}"
+            bound = f"is below {limit}" if rules.quorum else "is nothing"
+            instead = f"; {sorry.name} ({sorry.address}:{sorry.port}) stands in" if sorry else ""
+        message = f"{service.name}: quorum {word}{instead}"
+        cause = f"the weight {standing.weight} of the well real servers {bound}"
+        data = {"service": service.name, "weight": standing.weight, "quorum": rules.quorum}
+        self._event(name, service.name, message, cause, data)
+        self._scripts.tell(told, rules.quorum_up if standing.quorum else rules.quorum_down)
+
+    def _failed(self, check: CheckSettings, error: str) -> None:
+        if not check.log_all_failures or not self._runner.watched[check].verdict.up:
+            return
+        for server in self._users[check]:
+            real = server.settings
+            name = server.service.settings.name
+            message = f"{name}: {real.name} ({real.address}:{real.port}) failed once"
+            data = {"service": name, "real_server": real.name}
+            self._event("director.check_failed", real.name, message, error, data)
+
+    def _script_failed(self, script: ScriptSettings, why: str) -> None:
+        message = f"the script '{script.command}' failed"
+        self._event("director.script_failed", script.command, message, why, {})
+
+    # what is shown
+
+    def weight(self, key: RealKey) -> int:
+        """The weight of now of a real or sorry server."""
+        service, index = self._places[key]
+        return (service.wanted or service.full).real_servers[index].weight
+
+    def is_sorry(self, key: RealKey) -> bool:
+        """It is no real server, but stands in for them."""
+        return key not in self._servers
+
+    def health(self, key: RealKey) -> dict[str, Any]:
+        """A real server's part of `status` (docs/decisions/0002)."""
+        server = self._servers.get(key)
+        if server is None:
+            return {"well": True, "last_check": None, "checks": []}
+        rows = [self._row(name, check) for name, check in server.settings.checks.items()]
+        probed = [row for row in rows if row["ago_s"] is not None]
+        last = min(probed, key=lambda row: (row["ok"], row["ago_s"]), default=None)
+        shown = last and {key: last[key] for key in ("ok", "ago_s", "latency_ms", "error")}
+        return {"well": server.well, "last_check": shown, "checks": rows}
+
+    def _row(self, name: str, check: CheckSettings) -> dict[str, Any]:
+        watched = self._runner.watched[check]
+        last = watched.last
+        return {
+            "name": name,
+            "kind": kind_of(check),
+            "up": watched.verdict.up,
+            "ok": last is not None and not last.error,
+            "ago_s": last and round(clock.now() - last.at, 3),
+            "latency_ms": last and round(last.latency_s * 1000, 3),
+            "error": last.error if last else "",
+            "last_error": watched.verdict.error,
+        }
+
+    def quorum(self, index: int) -> dict[str, Any]:
+        """A service's part of `status`."""
+        service = self._services[index]
+        rules, standing = service.settings.pool, service.standing
+        assert standing is not None
+        return {
+            "met": standing.quorum,
+            "weight": standing.weight,
+            "wanted": rules.quorum,
+            "hysteresis": rules.hysteresis,
+        }
+
+
+def _is_well(server: _Server) -> bool:
+    return all(watched.verdict.up for watched in server.checks)
+
+
+def _stand(service: _Service, quorum_before: bool) -> Standing:
+    now = clock.now()
+    rules, sorry = service.settings.pool, service.settings.sorry_server
+    members = []
+    for server in service.servers:
+        outcomes = [watched.outcome for watched in server.checks]
+        weight = weight_of(server.settings.weight, outcomes)
+        weight = slow_start(weight, now - server.since, rules.slow_start_s)
+        members.append(Member(server.well, weight, server.settings.inhibit))
+    return stand(rules, members, quorum_before, sorry.weight if sorry else None)
