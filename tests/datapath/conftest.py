@@ -4,10 +4,10 @@ import pytest
 from director_rig import Rig
 
 
-@pytest.fixture
-def rig() -> Rig:
-    """A director of our own, with nothing served yet."""
-    return Rig()
+@pytest.fixture(params=["tc", "xdp"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """A director of our own behind either hook, with nothing served yet."""
+    return Rig(request.param)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ mod flows;
 pub mod layout;
 pub mod sync;
 
-pub use datapath::{Datapath, Error, HopChange, RunResult};
+pub use datapath::{narrow, Datapath, Error, Hook, Listen, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
 
 /// The compiled bpf/director.bpf.c.
