@@ -1,7 +1,7 @@
 //! `Datapath` for Python. Addresses are text, MACs 6 bytes; kernel refusals become OSError.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn raised(error: Error) -> PyErr {
     }
 }
 
-fn parsed(address: &str) -> PyResult<IpAddr> {
+fn parsed<A: FromStr>(address: &str) -> PyResult<A> {
     address
         .parse()
         .map_err(|_| PyValueError::new_err(format!("{address} is no IP address")))
