@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Trimaran
 from rich.console import Console
 
+from conftest import Trimaran
 from trimaran.lab import demo
 from trimaran.lab.cast import Cast
 from trimaran.lab.lab import Lab
