@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
+from verb import Trimaran
 
-from conftest import Trimaran
 from trimaran.lab import demo
 from trimaran.lab.cast import Cast
 from trimaran.lab.lab import Lab

@@ -10,8 +10,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from verb import Trimaran
 
-from conftest import Trimaran
 from trimaran.lab.cast import Cast
 from trimaran.lab.lab import Lab
 from trimaran.lab.traffic import Traffic

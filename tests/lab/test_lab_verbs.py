@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from verb import Trimaran
 
-from conftest import Trimaran
 from trimaran.lab.lab import Lab
 from trimaran.lab.topology import prefix
 from trimaran.lab.traces import run_directory
