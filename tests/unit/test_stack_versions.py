@@ -1,4 +1,4 @@
-"""Virtual services over both IP versions: which addresses are served, and what is said of the rest."""
+"""Virtual services over both IP versions: which addresses are served, and what of the rest."""
 
 from ipaddress import ip_address
 
@@ -66,5 +66,5 @@ def test_a_router_of_both_versions_serves_those_that_every_real_server_has(
 
 def test_real_servers_without_a_version_in_common_are_refused_where_they_stand() -> None:
     text = TEXT.replace("LISTEN", "front6:80").replace("REALS", "four: {}")
-    with pytest.raises(StackError, match="s.yaml:.*node 'four' has no address6"):
+    with pytest.raises(StackError, match=r"s.yaml:.*node 'four' has no address6"):
         read_stack(text, "s.yaml")
