@@ -51,9 +51,8 @@ class Runner:
         self._failed = failed
 
     async def run(self) -> None:
-        """Probe until cancelled, also where there is nothing to probe."""
+        """Probe until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.Event().wait())
             for place, (check, watched) in enumerate(self.watched.items()):
                 delay = first_delay(check, place, len(self.watched))
                 tasks.create_task(self._watch(check, watched, delay))
