@@ -48,7 +48,7 @@ def test_failures_add_up_although_others_succeed(backend, proxy):
 
 
 def test_what_the_probes_say_holds_through_a_reload(backend, proxy):
-    served, a, b = two(backend, proxy, "", how="max_fails=0")
+    served, a, _ = two(backend, proxy, "", how="max_fails=0")
     with served.client() as client:
         served.engine.set_peer("up", a.address, "down")
         assert served_by(client, 4) == "bbbb"
@@ -145,7 +145,7 @@ def _first_answered(clients: list[Client]) -> Client:
 
 def test_the_queue_is_left_when_its_time_is_up(backend, proxy):
     held = threading.Event()
-    peer = backend(lambda request: OK if held.wait(10) else OK)
+    peer = backend(lambda request: OK if held.wait(10) else None)
     text = f"""upstream up {{ server {peer.address} max_conns=1; queue 2 timeout=50ms; }}
         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://up; }} }}"""
     served = proxy(nginx_conf(text))
@@ -173,7 +173,8 @@ def test_a_unix_socket_is_a_peer(tmp_path, proxy):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        text = f"server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://unix:{path}:/x; }} }}"
+        text = f"""server {{ listen 127.0.0.1:PORT;
+            location / {{ proxy_pass http://unix:{path}:/x; }} }}"""
         with proxy(nginx_conf(text)).client() as client:
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             connection, _ = listener.accept()

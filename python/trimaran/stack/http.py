@@ -38,9 +38,9 @@ Method = Literal["", "least_conn", "least_time", "ip_hash", "hash", "consistent"
 
 class Balance(HttpModel):
     """How a peer is chosen ('' is smooth weighted turn); `key` is what a hash is made of; `two`:
-    of two drawn at random, the one with fewer connections, or the one with the least `time` (that of
-    least_time as well: to the header or to the last byte of an answer; `inflight`: that of requests
-    under way counts too)."""
+    of two drawn at random, the one with fewer connections, or the one with the least `time` (as
+    for least_time: to the header or to the last byte of an answer; `inflight`: requests under way
+    count as well)."""
 
     method: Method = ""
     key: str = ""

@@ -85,8 +85,8 @@ def _families() -> str:
 def _common() -> Rows:
     """What may stand in http, server and location alike."""
     return [
-        rows(_YES, "1", "root default_type client_max_body_size client_body_timeout send_timeout proxy_limit_rate "
-             "proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
+        rows(_YES, "1", "root default_type client_max_body_size client_body_timeout send_timeout "
+             "proxy_limit_rate proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
         rows(_YES, "1+", "index access_log"),
         rows(_YES, "2", "proxy_set_header"),
         rows(_YES, "2+", "error_page"),

@@ -26,7 +26,8 @@ VARIABLES = frozenset({
     "remote_user", "request", "request_completion", "request_filename", "request_id",
     "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
     "server_name", "server_port", "server_protocol", "status", "time_iso8601", "time_local",
-    "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent", "upstream_connect_time", "upstream_header_time",
+    "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent",
+    "upstream_connect_time", "upstream_header_time",
     "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
 })  # fmt: skip
 _PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_", "upstream_cookie_")
@@ -182,7 +183,7 @@ def upstream_of(url: str) -> tuple[str, str | None]:
     if not separator or scheme.lower() != "http":
         refuse(f"'{url}' {_LATER}", "only http:// upstreams are spoken to")
     if rest.startswith("unix:"):
-        path, colon, uri = rest.removeprefix("unix:").partition(":")
+        path, _, uri = rest.removeprefix("unix:").partition(":")
         return f"unix:{path}", uri or None
     end = next((index for index, each in enumerate(rest) if each in "/?"), len(rest))
     if not rest[:end]:

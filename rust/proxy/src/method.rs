@@ -298,8 +298,8 @@ impl Group {
 /// What the requests under way have taken so far, in the average.
 fn note_flight(state: &mut State, now_ms: u64) {
     let flight = &mut state.flight;
-    if flight.count > 0 {
-        let so_far = flight.total_ms / flight.count + now_ms.saturating_sub(flight.changed_ms);
+    if let Some(each_ms) = flight.total_ms.checked_div(flight.count) {
+        let so_far = each_ms + now_ms.saturating_sub(flight.changed_ms);
         average(&mut flight.average_ms, so_far);
     }
 }
