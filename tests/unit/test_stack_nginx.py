@@ -19,6 +19,7 @@ from trimaran.stack.http import (
     Location,
     Log,
     Peer,
+    ProxyOptions,
     ProxyPass,
     Return,
     Server,
@@ -74,6 +75,11 @@ def test_the_classic_file_loads_as_it_stands() -> None:
                                 ("Host", "$host"),
                                 ("X-Real-IP", "$remote_addr"),
                                 ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+                            ),
+                            options=ProxyOptions(
+                                request_buffering=True,
+                                body_directory="etc/client_body_temp",
+                                temp_directory="etc/proxy_temp",
                             ),
                         ),
                         error_pages=pages,
@@ -164,7 +170,8 @@ def test_proxy_pass(url: str, upstream: str, uri: str | None, address: str) -> N
         " upstream pool { server 10.0.0.9; } }"
     )
     action = http.servers[0].locations[0].action
-    assert action == ProxyPass(upstream=upstream, uri=uri, read_timeout=60)
+    assert isinstance(action, ProxyPass)
+    assert (action.upstream, action.uri, action.read_timeout) == (upstream, uri, 60)
     [peers] = [each.peers for each in http.upstreams if each.name == upstream]
     assert peers == (Peer(address=address),)
 

@@ -107,7 +107,9 @@ class Upstream(HttpModel):
 class ProxyOptions(HttpModel):
     """The proxy_* directives that few locations have. `redirects` None is 'default'; `next` are
     the words of proxy_next_upstream; `cookies` are (domain, path or flags, from, to); `ignore`
-    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second."""
+    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second.
+    A request's body of more than `body_memory` bytes goes to a file; of an answer, up to `buffers`
+    bytes in memory and then `temp_most` on disk wait for a slow client (0: none)."""
 
     method: str | None = None
     body: str | None = None
@@ -125,6 +127,13 @@ class ProxyOptions(HttpModel):
     bind: str = ""
     limit_rate: int = 0
     ignore: tuple[str, ...] = ()
+    request_buffering: bool = False
+    body_memory: int = 16 << 10
+    body_in_file: Literal["off", "on", "clean"] = "off"
+    body_directory: str = ""
+    buffers: int = 64 << 10
+    temp_most: int = 1 << 30
+    temp_directory: str = ""
 
 
 class ProxyPass(HttpModel):

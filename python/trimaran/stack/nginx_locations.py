@@ -2,7 +2,7 @@
 
 import re
 from posixpath import dirname, join, normpath
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import refuse
@@ -265,6 +265,28 @@ class Locations(Reader):
             options=self._options(level, default),
         )
 
+    def _spooling(self, level: Level) -> dict[str, Any]:
+        """Where bodies wait, and how much of them."""
+        buffers = 64 << 10
+        for statement in level.find("proxy_buffers")[-1:]:
+            buffers = self._try(statement, _buffers, statement.arguments) or buffers
+        if not self._value(level, "proxy_buffering", switch, True):
+            buffers = 0
+        in_file = self._value(level, "client_body_in_file_only", _in_file, "off")
+        return {
+            "request_buffering": self._value(level, "proxy_request_buffering", switch, True),
+            "body_memory": self._value(level, "client_body_buffer_size", size, 16 << 10),
+            "body_in_file": in_file,
+            "body_directory": self._directory(level, "client_body_temp"),
+            "buffers": buffers,
+            "temp_most": self._value(level, "proxy_max_temp_file_size", size, 1 << 30),
+            "temp_directory": self._directory(level, "proxy_temp"),
+        }
+
+    def _directory(self, level: Level, name: str) -> str:
+        found = level.find(f"{name}_path")
+        return self._path(found[-1].arguments[0] if found else name)
+
     def _bind(self, level: Level) -> str:
         for statement in level.find("proxy_bind")[-1:]:
             text = " ".join(statement.arguments)
@@ -309,6 +331,7 @@ class Locations(Reader):
             cookies=(*cookies, *(each for each in flags if each)),
             bind=self._bind(level),
             limit_rate=self._value(level, "proxy_limit_rate", size, 0),
+            **self._spooling(level),
             ignore=tuple(
                 name.lower()
                 for each in level.find("proxy_ignore_headers")
@@ -321,6 +344,16 @@ def is_simple(logs: list[Statement]) -> bool:
     """Whether the logs are none, or one in the combined format."""
     words = [each.arguments for each in logs]
     return not words or (len(words) == 1 and words[0][1:] in ((), ("combined",)))
+
+
+def _buffers(words: tuple[str, ...]) -> int:
+    return integer(1, 1 << 20)(words[0]) * size(words[1])
+
+
+def _in_file(text: str) -> str:
+    if text not in ("off", "on", "clean"):
+        refuse(f"takes on, off or clean, not '{text}'")
+    return text
 
 
 def _version(text: str) -> bool:

@@ -24,7 +24,7 @@ VARIABLES = frozenset({
     "pid", "pipe", "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "proxy_protocol_addr",
     "query_string", "realip_remote_addr", "realpath_root", "remote_addr", "remote_port",
     "remote_user", "request", "request_completion", "request_filename", "request_id",
-    "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
+    "request_body", "request_body_file", "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
     "server_name", "server_port", "server_protocol", "status", "time_iso8601", "time_local",
     "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent",
     "upstream_connect_time", "upstream_header_time",

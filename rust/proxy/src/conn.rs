@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
 use crate::request::{Body, Refusal};
+use crate::spool::Overflow;
 use crate::sys;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -66,6 +67,10 @@ pub struct Client {
     pub buffer: Vec<u8>,
     pub out: Vec<u8>,
     pub out_at: usize,
+    /// What comes behind `out`, and does not fit into memory.
+    pub overflow: Option<Overflow>,
+    /// Since when it takes not all that is there for it.
+    pub slow_ms: Option<u64>,
     pub phase: Phase,
     pub waiting: Waiting,
     pub deadline_ms: u64,
@@ -156,6 +161,8 @@ impl Client {
             buffer: Vec::new(),
             out: Vec::new(),
             out_at: 0,
+            overflow: None,
+            slow_ms: None,
             phase: Phase::Head,
             waiting: Waiting::Idle,
             deadline_ms: 0,
@@ -321,7 +328,11 @@ impl Client {
     }
 
     fn on_serving(&mut self, core: &mut Core) -> Step {
-        if !self.flush() {
+        let reads_on = self
+            .forward
+            .as_ref()
+            .is_some_and(|it| it.waiting_room.is_some());
+        if !self.flush() && (self.broken || !reads_on) {
             return self.after_flush();
         }
         let Some(mut exchange) = self.exchange.take() else {
@@ -332,6 +343,7 @@ impl Client {
                 Some(forward) => self.proceed(core, &mut exchange, forward),
                 None => Step::Close,
             },
+            Answer::Body => self.read_body(core, &mut exchange),
             Answer::Memory => self.finish(core, &mut exchange),
             Answer::Delay(_) if self.ended => Step::Close,
             Answer::Delay(ms) => Step::Wait(Waiting::Delay(ms)),
@@ -368,7 +380,31 @@ impl Client {
         }
         self.out.clear();
         self.out_at = 0;
+        self.send_overflow()
+    }
+
+    fn send_overflow(&mut self) -> bool {
+        while let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
+            if !self.writable {
+                return false;
+            }
+            let result = overflow.send(&self.fd);
+            match self.note_sent(result) {
+                Some(0) => self.broken = true, // the file became shorter
+                Some(_) => continue,
+                None => {}
+            }
+            if !self.writable || self.broken {
+                return false;
+            }
+        }
         true
+    }
+
+    /// Nothing waits for the client.
+    pub fn is_flushed(&self) -> bool {
+        let overflow = self.overflow.as_ref();
+        self.out_at == self.out.len() && overflow.is_none_or(|found| found.held() == 0)
     }
 
     /// Send `data` behind what is pending; what cannot go now becomes pending.
@@ -433,6 +469,7 @@ impl Client {
     /// The answer is out.
     pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         self.served += 1;
+        self.overflow = None;
         if exchange.keep {
             self.phase = Phase::Head;
             return Step::Again;

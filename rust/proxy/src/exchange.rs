@@ -10,6 +10,7 @@ use crate::log::Line;
 use crate::request::{Refusal, Request};
 use crate::response;
 use crate::snapshot::{Action, Location, Snapshot};
+use crate::spool;
 use crate::vars::{Captures, Context, More, Try};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -25,6 +26,8 @@ pub enum Answer {
         left: u64,
     },
     Forward,
+    /// The request's body is read first.
+    Body,
     /// Not before so many ms.
     Delay(u64),
 }
@@ -37,6 +40,7 @@ pub struct Exchange {
     pub location: Option<usize>,
     pub incoming: Incoming,
     pub received: u64,
+    pub body: spool::Body,
     pub status: u16,
     pub body_bytes: u64,
     pub answer: Answer,
@@ -114,6 +118,7 @@ impl Exchange {
                 body_bytes: self.body_bytes,
                 head_bytes: self.head_bytes,
                 received: self.received,
+                body: Some(&self.body),
                 sent: &self.sent,
                 reply: &self.reply,
                 tries: &self.tries,

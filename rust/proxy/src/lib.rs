@@ -33,6 +33,7 @@ mod response;
 mod rewrite;
 mod route;
 mod snapshot;
+mod spool;
 mod status;
 mod sticky;
 mod sys;

@@ -9,10 +9,13 @@ use crate::forward::{Fault, Forward};
 use crate::pipe::{self, Pipe};
 use crate::request::Method;
 use crate::response::{self, Framing, Passing, PeerHead};
+use crate::spool::Overflow;
 use crate::sys;
 use std::io::ErrorKind;
 
 const MOST_HEAD: usize = 64 << 10;
+/// How long the peer waits for a slow client before its answer is stored.
+const PATIENCE_MS: u64 = 50;
 
 /// What of the answer is still to come.
 pub enum Reply {
@@ -31,10 +34,19 @@ impl Client {
         exchange: &mut Exchange,
         forward: &mut Forward,
     ) -> Result<bool, Fault> {
-        if !self.flush() || matches!(forward.reply, Reply::Done) {
+        let piped = forward.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+        let flushed = self.flush();
+        if flushed && !piped {
+            self.slow_ms = None;
+        } else {
+            self.slow_ms.get_or_insert(core.now_ms);
+        }
+        let waits = !flushed && (!self.has_room(forward) || self.is_late(core.now_ms).is_some());
+        if matches!(forward.reply, Reply::Done) || waits {
             return Ok(false);
         }
-        if let Reply::Length(left) = forward.reply {
+        if let (true, Reply::Length(left)) = (flushed, &forward.reply) {
+            let left = *left;
             if forward.pipe.is_none() && left >= pipe::LEAST && forward.rate.0 == 0 {
                 forward.pipe = core.pipes.take();
             }
@@ -59,7 +71,7 @@ impl Client {
                 if let Some(last) = exchange.tries.last_mut() {
                     last.received += count as u64;
                 }
-                self.pass(core, exchange, forward, &scratch[..count])
+                self.pass_or_keep(core, exchange, forward, &scratch[..count], flushed)
                     .map(|()| true)
             }
             Err(error) => match error.kind() {
@@ -73,8 +85,13 @@ impl Client {
         };
         core.scratch = scratch;
         if matches!(forward.reply, Reply::Done) {
-            if forward.chunk {
-                self.out.extend_from_slice(chunked::END);
+            let spilled = self.overflow.as_mut().filter(|found| found.held() > 0);
+            match spilled {
+                Some(overflow) if forward.chunk => {
+                    overflow.append(chunked::END).map_err(no_room)?;
+                }
+                None if forward.chunk => self.out.extend_from_slice(chunked::END),
+                _ => {}
             }
             self.flush();
         }
@@ -95,7 +112,21 @@ impl Client {
             let result = pipe.empty(&self.fd, left > 0);
             moved = self.note_sent(result).is_some();
         }
-        if let (0, Some(connection)) = (pipe.held(), &mut forward.connection) {
+        let stuck = pipe.held() > 0 && !self.writable && !self.broken;
+        if stuck && self.is_late(core.now_ms).is_none() && self.has_room(forward) {
+            let room = forward.waiting_room.as_ref();
+            let overflow = match &mut self.overflow {
+                Some(overflow) => overflow,
+                none => none.insert(
+                    Overflow::create(room.map_or("", |room| &room.directory)).map_err(no_room)?,
+                ),
+            };
+            overflow.take_pipe(&mut pipe).map_err(no_room)?;
+            moved = true;
+        }
+        let spilled = self.overflow.as_ref().is_some_and(|found| found.held() > 0);
+        // Nothing may overtake what is in the file.
+        if let (0, false, Some(connection)) = (pipe.held(), spilled, &mut forward.connection) {
             if left > 0 && connection.readable {
                 match pipe.fill(&connection.fd, left) {
                     Ok(0) => return peer_ended(forward),
@@ -124,6 +155,59 @@ impl Client {
             forward.pipe = Some(pipe);
         }
         Ok(moved)
+    }
+
+    /// Until when a client that is slow is only waited for: what waits here costs more.
+    pub fn is_late(&self, now_ms: u64) -> Option<u64> {
+        let until = self.slow_ms? + PATIENCE_MS;
+        (now_ms < until).then_some(until)
+    }
+
+    /// Whether more of the answer may wait for the client.
+    pub fn has_room(&self, forward: &Forward) -> bool {
+        let Some(room) = &forward.waiting_room else {
+            return false;
+        };
+        let on_disk = self.overflow.as_ref().map_or(0, Overflow::size);
+        let pending = self.out.len() - self.out_at;
+        !self.broken && !forward.tunnel && (pending < room.memory || on_disk < room.disk)
+    }
+
+    /// Pass on what came. What the client does not take waits in memory, and what is too much for
+    /// that in a file: in their order.
+    fn pass_or_keep(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: &mut Forward,
+        data: &[u8],
+        flushed: bool,
+    ) -> Result<(), Fault> {
+        let memory = forward.waiting_room.as_ref().map_or(0, |room| room.memory);
+        if flushed || self.overflow.is_none() && self.out.len() - self.out_at < memory {
+            return self.pass(core, exchange, forward, data);
+        }
+        let held = (std::mem::take(&mut self.out), self.out_at);
+        let writable = std::mem::replace(&mut self.writable, false);
+        self.out_at = 0;
+        let result = self.pass(core, exchange, forward, data);
+        if matches!(forward.reply, Reply::Done) && forward.chunk {
+            self.out.extend_from_slice(chunked::END);
+            forward.chunk = false;
+        }
+        let more = std::mem::replace(&mut self.out, held.0);
+        self.out_at = held.1;
+        self.writable = writable;
+        result?;
+        if self.overflow.is_none() {
+            let room = forward.waiting_room.as_ref();
+            let directory = room.map_or("", |room| &room.directory);
+            self.overflow = Some(Overflow::create(directory).map_err(no_room)?);
+        }
+        match &mut self.overflow {
+            Some(overflow) => overflow.append(&more).map_err(no_room),
+            None => Ok(()),
+        }
     }
 
     fn pass(
@@ -216,6 +300,7 @@ impl Client {
             exchange.status = answer;
         }
         forward.answered = true;
+        self.heed_buffering(exchange, forward, &data[..head.length]);
         self.note_answer(core, exchange, forward, true);
         forward.reusable = head.reusable;
         exchange.keep &= exchange.incoming.done();
@@ -266,6 +351,22 @@ impl Client {
         let paged = options.intercept_errors && exchange.error.is_none();
         let page = paged.then(|| self.page_of(exchange, status)).flatten();
         page.map(|_| Fault::Intercepted(status))
+    }
+
+    /// X-Accel-Buffering.
+    fn heed_buffering(&self, exchange: &Exchange, forward: &mut Forward, head: &[u8]) {
+        let name = b"x-accel-buffering";
+        let mut found = response::lines(head).filter(|line| line.0.eq_ignore_ascii_case(name));
+        let Some(options) = exchange.options().filter(|options| !options.ignores(name)) else {
+            return;
+        };
+        match found.next() {
+            Some((_, value)) if value.eq_ignore_ascii_case(b"no") => forward.waiting_room = None,
+            Some((_, value)) if value.eq_ignore_ascii_case(b"yes") => {
+                forward.waiting_room = Some(options.waiting.clone()).filter(|room| room.memory > 0);
+            }
+            _ => {}
+        }
     }
 
     /// Both sides speak another protocol from here on: bytes are passed both ways as they are.
@@ -396,6 +497,10 @@ fn elsewhere(exchange: &Exchange, head: &[u8]) -> Option<Vec<u8>> {
     let mut found = response::lines(head).filter(|line| line.0.eq_ignore_ascii_case(name));
     let (_, target) = found.next()?;
     (!options.ignores(name) && !target.is_empty()).then(|| target.to_vec())
+}
+
+fn no_room(error: std::io::Error) -> Fault {
+    Fault::Error(format!("an answer that waits for its client: {error}"))
 }
 
 fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {

@@ -9,7 +9,6 @@ use crate::conn::Client;
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::files;
-use crate::forward::Forward;
 use crate::limits::Verdict;
 use crate::locations::{Found, Matched};
 use crate::request::{normalise, Body};
@@ -167,15 +166,13 @@ impl Client {
     ) -> Next {
         match &location.action {
             Action::Proxy(proxy) => {
-                let Some(forward) = Forward::new(core, snapshot, exchange, self, proxy, location)
-                else {
-                    self.fail(core, exchange, 502);
-                    return Next::Done;
-                };
-                exchange.answer = Answer::Forward;
-                exchange.group = Some(forward.group.clone());
-                self.forward = Some(Box::new(forward));
-                self.choose_peer(core, exchange);
+                let body = proxy.options.request_buffering && !exchange.incoming.done();
+                if body {
+                    self.ask_for_body(exchange);
+                    exchange.answer = Answer::Body;
+                } else {
+                    self.forward_to(core, exchange, snapshot, proxy, location);
+                }
             }
             Action::Files(files) => {
                 let uri = std::mem::take(&mut exchange.request.uri);

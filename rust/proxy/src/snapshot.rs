@@ -32,6 +32,7 @@ pub struct Snapshot {
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
+    pub wants_body: bool,
     addresses: HashMap<SocketAddr, Names>,
     logs: HashMap<String, Arc<LogFile>>,
 }
@@ -187,6 +188,7 @@ impl Snapshot {
             zones,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
+            wants_body: scope.wants_body.get(),
             addresses,
             logs,
         })
