@@ -331,3 +331,10 @@ def test_a_wrong_flow_sync_is_named(written: str, said: str) -> None:
 def test_directors_without_flow_sync_are_warned_of() -> None:
     _, notes = read_stack(TEXT.replace(f"flow_sync: {KEY}", ""), "stack.yaml")
     assert ["flows are not synchronised" in note.message for note in notes] == [True]
+
+
+def test_the_kernels_ipvs_cannot_do_everything() -> None:
+    _, notes = read_stack(f"datapath: ipvs\n{TEXT}", "stack.yaml")
+    assert [note.message for note in notes] == ["flow_sync has no effect with datapath: ipvs"]
+    every = f"datapath: ipvs\n{TEXT}".replace("front:80", "front:0")
+    assert any("only to persistent clients" in problem for problem in problems(every))

@@ -40,7 +40,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
             [Problem(Place(file), f"there is no node '{node}'", suggestion(node, stack.nodes))]
         )
     roles: dict[str, RoleSettings] = {}
-    director = _director(stack, node, pins)
+    director = _director(stack, node, state, pins)
     if director.services:
         roles["director"] = director
     addresses = resolve.real_server_addresses(stack, node)
@@ -56,7 +56,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     return NodePlan(node, roles)
 
 
-def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
+def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> DirectorSettings:
     services = tuple(
         settings
         for name, service in stack.virtual_services.items()
@@ -68,8 +68,9 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         stack.nodes[node].interface,
         str(pins),
         services,
-        flow_sync=_flow_sync(stack, node),
+        flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
         hook=stack.datapath,
+        state_file=str(state / "ipvs.json"),
     )
 
 

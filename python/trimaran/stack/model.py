@@ -223,10 +223,10 @@ class Stack(Model):
     watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
-    datapath: Literal["auto", "tc", "xdp"] = Field(
+    datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(
         default="auto",
         description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
-        "has it, else tc",
+        "has it, else tc; or the kernel's own IPVS in their stead (ipvs)",
     )
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
