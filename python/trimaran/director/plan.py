@@ -68,9 +68,14 @@ class FreeReal:
 Step = SetReal | SetSlots | SetService | RemoveService | FreeReal
 
 
+def listen_of(service: ServiceSettings) -> Listen:
+    """Where a service is."""
+    return (service.address, service.port)
+
+
 def key_of(service: ServiceSettings, real: RealServerSettings) -> RealKey:
     """What identifies a real server of a service across changes."""
-    return ((service.address, service.port), real.address, real.port)
+    return (listen_of(service), real.address, real.port)
 
 
 def indices(tables: Tables) -> dict[RealKey, int]:

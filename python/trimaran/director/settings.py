@@ -6,10 +6,13 @@ from typing import Literal
 
 from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
 
+Mode = Literal["enabled", "drained", "disabled"]
+
 
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass.
+    `mode` is what operators want of it (director/overlay.py)."""
 
     name: str
     address: IPv4Address
@@ -19,6 +22,7 @@ class RealServerSettings:
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    mode: Mode = "enabled"
 
 
 @dataclass(frozen=True)
