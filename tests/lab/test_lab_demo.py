@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Trimaran
 from rich.console import Console
+from verb import Trimaran
 
 from trimaran.lab import demo
 from trimaran.lab.cast import Cast
@@ -121,7 +121,8 @@ def test_a_demo_leaves_a_living_one_alone(name: str, tmp_path: Path) -> None:
             _out, said = second.communicate(timeout=30)
         assert second.returncode == 2
         assert b"is running" in said
-        assert clients(name)
+        wait(lambda: bool(clients(name)), "the first demo's client (one follows the other)")
+        assert first.poll() is None
         first.terminate()
         first.communicate(timeout=30)
     assert first.returncode == 128 + signal.SIGTERM

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Trimaran
+from verb import Trimaran
 
 from trimaran.lab.lab import Lab
 from trimaran.lab.topology import prefix
@@ -109,6 +109,7 @@ def test_power_loss_ends_every_process_and_a_boot_clears_the_kernel(
     assert namespaces.processes(machine.namespace) == []
     assert not carrier(lab, "a")
     assert "no power" in trimaran("lab", "status").stdout
+    assert "a has no power; start it" in trimaran("lab", "heal", "a", status=2).stderr
     trimaran("lab", "start", "a")
     with namespaces.entered(machine.namespace), Netlink() as netlink:
         assert [str(each) for each in netlink.addresses("ens33")] == [f"{A}/24"]

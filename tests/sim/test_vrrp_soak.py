@@ -20,8 +20,9 @@ import vrrp_world
 from vrrp_rules import SETTLED, Watch, explained, make_whole, misfortune
 from vrrp_world import Wire, World
 
-from trimaran.vrrp import router as machine
-from trimaran.vrrp.router import TABLE, On, Router, State
+from trimaran.vrrp import actions
+from trimaran.vrrp.router import Router
+from trimaran.vrrp.table import TABLE, On, Rule, State
 from trimaran.vrrp.timing import Timing, timing
 
 RUNS = int(os.environ.get("TRIMARAN_SIM_RUNS", "500"))
@@ -135,14 +136,8 @@ def test_many_lives() -> None:
 # -- ten broken rules
 
 
-def _row(state: State, on: On, rule: machine.Rule | None) -> Callable[[pytest.MonkeyPatch], None]:
-    def breaks(patch: pytest.MonkeyPatch) -> None:
-        if rule is None:
-            patch.delitem(TABLE[state], on)
-        else:
-            patch.setitem(TABLE[state], on, rule)
-
-    return breaks
+def _row(state: State, on: On, rule: Rule) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setitem(TABLE[state], on, rule)
 
 
 def _method(name: str, wrong: Callable[..., object]) -> Callable[[pytest.MonkeyPatch], None]:
@@ -153,7 +148,7 @@ def _times(change: Callable[[Timing, int], Timing]) -> Callable[[pytest.MonkeyPa
     def wrong(version: int, priority: int, lost: int, own_s: float, learnt_s: float) -> Timing:
         return change(timing(version, priority, lost, own_s, learnt_s), priority)
 
-    return lambda patch: patch.setattr(machine, "timing", wrong)
+    return lambda patch: patch.setattr(actions, "timing", wrong)
 
 
 def _reversed_skew(right: Timing, priority: int) -> Timing:
@@ -176,7 +171,7 @@ def _no_winner(router: Router, priority: int, source: object, now: float) -> On:
 def _rejects_and_waits(router: Router, *arguments: object) -> None:
     _reject(router, *arguments)  # type: ignore[arg-type]
     if router.state is State.BACKUP:
-        router._follow(arguments[2])  # type: ignore[arg-type]
+        router.follow(arguments[2])  # type: ignore[arg-type]
 
 
 def _tells_nobody(router: Router, *_: object) -> None:
@@ -185,14 +180,14 @@ def _tells_nobody(router: Router, *_: object) -> None:
 
 BROKEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a master ignores a stronger one": _row(State.MASTER, On.STRONGER, None),
-    "a master obeys a weaker one": _row(State.MASTER, On.WEAKER, (State.BACKUP, Router._yield)),
+    "a master obeys a weaker one": _row(State.MASTER, On.WEAKER, (State.BACKUP, Router.give_way)),
     "a backup ignores its master": _row(State.BACKUP, On.STRONGER, None),
     "a backup ignores a resignation": _row(State.BACKUP, On.RESIGNED, None),
     "a master that slept goes on": _row(State.MASTER, On.LATE, None),
     "who stops drops the address at once": _row(
-        State.MASTER, On.STOP, (State.STOPPED, Router._abdicate)
+        State.MASTER, On.STOP, (State.STOPPED, Router.abdicate)
     ),
-    "who yields keeps the address": _row(State.MASTER, On.STRONGER, (State.BACKUP, Router._follow)),
+    "who yields keeps the address": _row(State.MASTER, On.STRONGER, (State.BACKUP, Router.follow)),
     "a tie is won by nobody": _method("_rank", _no_winner),
     "a rejected packet restarts the timer": _method("reject", _rejects_and_waits),
     "nobody is told who holds the address": _method("_announce", _tells_nobody),

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from vrrp_world import CLIENT, HOLDS, Node, Wire, World
 
-from trimaran.vrrp.router import State
+from trimaran.vrrp.table import State
 
 TWO_MASTERS_BOUND = 1.2  # intervals: one until the advert, its delay, and clocks that run slow
 NO_MASTER_BOUND = 5.0  # intervals: three, the longest skew, and an advert late on the wire

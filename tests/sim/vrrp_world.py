@@ -21,8 +21,9 @@ from trimaran.vrrp.effects import (
     SendAdvert,
 )
 from trimaran.vrrp.packet import GROUP, TTL, Advert, Datagram, Rejection, decode, encode
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import RouterSettings
+from trimaran.vrrp.table import State
 
 VIP = IPv4Interface("192.0.2.100/32")
 CLIENT = -1

@@ -343,7 +343,9 @@ def test_what_is_done_anyway_or_without_effect() -> None:
 
 
 def test_the_variables_are_those_of_the_engine() -> None:
-    source = (Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars.rs").read_text()
+    source = (
+        Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars" / "names.rs"
+    ).read_text()
     named = source[source.index("fn named(") :].split("_ =>")[0]
     assert set(re.findall(r'\("(\w+)", Variable', source)) == VARIABLES
     assert {"http_", "arg_", "cookie_"} <= set(re.findall(r'rest\("(\w+_)"', named))

@@ -5,8 +5,9 @@ from ipaddress import IPv4Address, IPv4Interface
 from trimaran.vrrp.effects import RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
 from trimaran.vrrp.packet import Advert
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import RouterSettings
+from trimaran.vrrp.table import State
 
 OURS, HIGH = IPv4Address("192.0.2.5"), IPv4Address("192.0.2.9")
 DOWN = 3 + 156 / 256

@@ -16,9 +16,7 @@ Role = Annotated[
     Optional[str],  # noqa: UP045 -- typer reads it so
     typer.Argument(metavar="[ROLE]", help="One of its roles; else the whole daemon."),
 ]
-StackFile = Annotated[
-    Path, typer.Argument(metavar="STACK", exists=True, dir_okay=False, help="stack.yaml.")
-]
+StackFile = Annotated[Path, typer.Argument(metavar="STACK", help="stack.yaml.")]
 
 
 @app.command()

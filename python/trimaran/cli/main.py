@@ -31,7 +31,7 @@ RunDirectoryOption = Annotated[
     typer.Option("--run-dir", help="Where sockets and state are.", envvar="TRIMARAN_RUN_DIR"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of tables.")]
-File = Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False)]  # noqa: UP045
+File = Annotated[Optional[Path], typer.Option()]  # noqa: UP045
 
 
 def _version(wanted: bool) -> None:
@@ -53,7 +53,7 @@ def options(
 def run(
     stack: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="[STACK]", help="stack.yaml.", exists=True, dir_okay=False),
+        typer.Argument(metavar="[STACK]", help="stack.yaml."),
     ] = None,
     node: Node = None,
     keepalived: File = None,

@@ -1,5 +1,6 @@
 """`trimaran run`: files to a plan, and the plan to a daemon."""
 
+import os
 import socket
 import sys
 from dataclasses import dataclass
@@ -67,11 +68,17 @@ def _plan(stack: Stack, directory: RunDirectory, file: Path) -> NodePlan:
     return node_plan
 
 
+def _unreadable(error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{os.path.relpath(error.filename)}: cannot be read: {error.strerror}"
+    return f"a file cannot be read: {error}"
+
+
 def _load(stack: Path | None, classic: Classic, node: str | None) -> Stack:
     try:
         loaded = _read(stack, classic, node)
     except (OSError, UnicodeError) as error:
-        raise CannotRunError(f"a file cannot be read: {error}") from error
+        raise CannotRunError(_unreadable(error)) from error
     for note in loaded.notes:
         if note.status in _SAID:
             print(f"trimaran: {note}", file=sys.stderr)

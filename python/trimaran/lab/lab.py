@@ -248,8 +248,10 @@ class Lab:
                 wiring.set_up(machine.port, False)
 
     def heal(self, name: str) -> None:
-        """Mend whatever was cut."""
+        """Mend whatever was cut. Raises LabError for a node without power: it needs `start`."""
         machine = self.machine(name)
+        if not self.has_power(name):
+            raise LabError(f"{name} has no power; start it with `trimaran lab start {name}`")
         with namespaces.entered(self.topology.switch):
             wiring.attach(machine.port, BRIDGE)
             wiring.set_up(machine.port, True)

@@ -25,9 +25,10 @@ from trimaran.system.vrrp_socket import VrrpSocket
 from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
 from trimaran.vrrp.packet import Rejection, decode, router_id_of
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import GroupSettings, Track, VrrpSettings
 from trimaran.vrrp.status import router_status
+from trimaran.vrrp.table import State
 
 REALTIME_PRIORITY = 50
 MOST_PER_WAKE = 256  # datagrams; a flood must not keep the timers waiting

@@ -16,7 +16,7 @@ _TIMES_S = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
             "M": 2592000, "y": 31536000}  # fmt: skip
 Match = Literal["=", "^~", "", "~", "~*", "@"]
 
-# rust/proxy/src/vars.rs has them too, and a test compares; those of _PREFIXES besides.
+# rust/proxy/src/vars/names.rs has them too, and a test compares; those of _PREFIXES besides.
 VARIABLES = frozenset({
     "args", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "connection",
     "connection_requests", "content_length", "content_type", "document_root", "document_uri",

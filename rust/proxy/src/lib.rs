@@ -4,6 +4,8 @@
 //! snapshot (swapped whole), the peers' state, and the counters.
 
 mod access;
+mod answer;
+mod attempt;
 mod balance;
 mod chunked;
 mod config;
@@ -13,11 +15,13 @@ mod exchange;
 mod files;
 mod filters;
 mod forward;
+mod hash;
 mod headers;
 mod limits;
 mod locations;
 mod log;
 mod maps;
+mod method;
 mod outgoing;
 mod pipe;
 mod pool;
@@ -30,6 +34,7 @@ mod snapshot;
 mod status;
 mod sys;
 mod timer;
+mod upload;
 mod vars;
 mod worker;
 

@@ -1,9 +1,10 @@
 //! The request as a peer gets it: target, headers, framing.
 
+use crate::answer::escape_uri;
 use crate::balance::Group;
 use crate::conn::Client;
 use crate::core::Core;
-use crate::exchange::{escape_uri, Exchange};
+use crate::exchange::Exchange;
 use crate::request::{Body, Method, Request};
 use crate::response;
 use crate::snapshot::{Location, Proxy, Snapshot, Upstream};

@@ -283,7 +283,7 @@ fn replace(rewrite: &Rewrite, exchange: &mut Exchange, view: &View) -> Option<Ou
     }
     if let Some(status) = rewrite.redirect {
         let mut target = Vec::new();
-        crate::exchange::escape_uri(&path, &mut target);
+        crate::answer::escape_uri(&path, &mut target);
         if !args.is_empty() {
             target.push(b'?');
             target.extend_from_slice(&args);

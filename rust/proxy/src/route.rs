@@ -4,9 +4,10 @@
 //! path starts anew, a bounded number of times.
 
 use crate::access;
+use crate::answer::Local;
 use crate::conn::Client;
 use crate::core::Core;
-use crate::exchange::{Answer, Exchange, Local};
+use crate::exchange::{Answer, Exchange};
 use crate::files;
 use crate::forward::Forward;
 use crate::limits::Verdict;

@@ -397,7 +397,7 @@ fn group(
         upstream.keepalive,
         upstream.keepalive_timeout_ms,
     );
-    group.method = crate::balance::Method::compile(&upstream.balance, scope)?;
+    group.method = crate::method::Method::compile(&upstream.balance, scope)?;
     group.build();
     if let Some(old) = old {
         group.inherit(old);
