@@ -322,6 +322,38 @@ def test_suspended_checks_find_nothing_until_the_address_is_here(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_the_other_tiers_hear_of_quorums_and_a_name_needs_all_of_its_addresses(
+    tmp_path: Path,
+) -> None:
+    told: list[tuple[str, bool, str]] = []
+
+    def hear(service: str, met: bool, cause: str) -> None:
+        told.append((service, met, cause))
+
+    def scene() -> Scene:
+        made = Scene(tmp_path)
+        both = made.service, replace(made.service, address=IPv4Address("192.0.2.101"))
+        made.health = DirectorHealth(both, made.event, made.news.set, hear)
+        return made
+
+    async def acts(scene: Scene) -> None:
+        weight = "the weight {} of the well real servers"
+        assert told == [("web", True, weight.format(2))]
+        scene.set("a", "9")
+        scene.set("b", "9")
+        await scene.becomes(lambda: scene.health.wanted() and told[1:], [
+            ("web", False, weight.format(0)),
+        ])  # fmt: skip
+        scene.set("b", "0")
+        await scene.becomes(lambda: scene.health.wanted() and told[2:], [
+            ("web", True, weight.format(1)),
+        ])  # fmt: skip
+        scene.health.adopt(())
+        assert told[3:] == [("web", True, "it is served no longer")]
+
+    play(scene, acts)
+
+
 def test_drained_it_has_weight_0_and_counts_for_no_quorum(tmp_path: Path) -> None:
     async def acts(scene: Scene) -> None:
         a, b = scene.service.real_servers

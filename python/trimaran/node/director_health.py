@@ -17,6 +17,7 @@ from trimaran.system import clock
 FAREWELL_S = 5.0  # for the scripts of `omega`
 
 Event = Callable[[str, str, str, str, dict[str, Any]], None]
+Quorum = Callable[[str, bool, str], None]
 
 
 @dataclass(eq=False)
@@ -60,12 +61,19 @@ def with_sorry(service: ServiceSettings) -> ServiceSettings:
 
 
 class DirectorHealth:
-    """`event` tells the world, `news` the director that its tables may have to change."""
+    """`event` tells the world, `news` the director that its tables may have to change, `quorum` the
+    other tiers whether a virtual service has its quorum, and why not."""
 
     def __init__(
-        self, services: tuple[ServiceSettings, ...], event: Event, news: Callable[[], None]
+        self,
+        services: tuple[ServiceSettings, ...],
+        event: Event,
+        news: Callable[[], None],
+        quorum: Quorum = lambda service, met, cause: None,
     ) -> None:
         self._event = event
+        self._quorum = quorum
+        self._quorums: dict[str, tuple[bool, str]] = {}  # as the other tiers were told
         self._news = news
         self._services: list[_Service] = []
         self._servers: dict[RealKey, _Server] = {}
@@ -131,6 +139,7 @@ class DirectorHealth:
                 self._scripts.tell(service, service.settings.pool.quorum_up)
             else:
                 self._tell_quorum(service, standing)
+        self._tell_tiers()
 
     @property
     def may_suspend(self) -> bool:
@@ -182,6 +191,7 @@ class DirectorHealth:
         service.standing = standing
         if standing.quorum != before.quorum:
             self._tell_quorum(service, standing)
+            self._tell_tiers()
         places = (*standing.places, standing.sorry)  # of full.real_servers; the last may be spare
         reals = []
         service.out = set()
@@ -241,10 +251,24 @@ class DirectorHealth:
             bound = f"is below {limit}" if rules.quorum else "is nothing"
             instead = f"; {sorry.name} ({sorry.address}:{sorry.port}) stands in" if sorry else ""
         message = f"{service.name}: quorum {word}{instead}"
-        cause = f"the weight {standing.weight} of the well real servers {bound}"
+        cause = f"{_weighing(standing)} {bound}"
         data = {"service": service.name, "weight": standing.weight, "quorum": rules.quorum}
         self._event(name, service.name, message, cause, data)
         self._scripts.tell(told, rules.quorum_up if standing.quorum else rules.quorum_down)
+
+    def _tell_tiers(self) -> None:
+        """A virtual service of several addresses has its quorum where it has it on each."""
+        quorums: dict[str, tuple[bool, str]] = {}
+        for service in self._services:
+            name, standing = service.settings.name, service.standing
+            if standing is not None and quorums.get(name, (True, ""))[0]:
+                quorums[name] = (standing.quorum, _weighing(standing))
+        for name, (met, cause) in quorums.items():
+            if self._quorums.get(name, (None, ""))[0] is not met:
+                self._quorum(name, met, cause)
+        for name in self._quorums.keys() - quorums.keys():
+            self._quorum(name, True, "it is served no longer")
+        self._quorums = quorums
 
     def _tell_suspended(self, service: ServiceSettings, suspended: bool) -> None:
         name = "director.checks_suspended" if suspended else "director.checks_resumed"
@@ -314,6 +338,10 @@ class DirectorHealth:
             "wanted": rules.quorum,
             "hysteresis": rules.hysteresis,
         }
+
+
+def _weighing(standing: Standing) -> str:
+    return f"the weight {standing.weight} of the well real servers"
 
 
 def _is_well(server: _Server) -> bool:

@@ -47,7 +47,8 @@ class DirectorRole:
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
-        self._health = DirectorHealth(self._changes.services, self._event, self._news.set)
+        services = self._changes.services
+        self._health = DirectorHealth(services, self._event, self._news.set, self._quorum)
         sync = settings.flow_sync
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
@@ -268,6 +269,9 @@ class DirectorRole:
         self, name: str, subject: str, message: str, cause: str, data: dict[str, Any]
     ) -> None:
         self._say("event", name=name, subject=subject, message=message, cause=cause, data=data)
+
+    def _quorum(self, service: str, met: bool, cause: str) -> None:
+        self._say("quorum", service=service, met=met, cause=cause)
 
     def _say(self, kind: str, **rest: Any) -> None:
         with suppress(ChannelClosedError):

@@ -54,6 +54,7 @@ class Supervisor:
             )
         self._said: tuple[bool, str] | None = None  # the director's own word on its health
         self._told = (True, "")  # what vrrp was told last
+        self._quorums: dict[str, Message] = {}  # what the director said of each virtual service
 
     async def start(self) -> None:
         """Start every role, each after the one before is ready or has failed.
@@ -165,6 +166,10 @@ class Supervisor:
         elif kind == "well" and role == "director":
             self._said = (bool(message.get("well")), str(message.get("cause", "")))
             self._tell_vrrp()
+        elif kind == "quorum" and role == "director":
+            self._quorums[str(message.get("service", ""))] = message
+            if vrrp := self.keepers.get("vrrp"):
+                vrrp.tell(message)
 
     def _state_changed(self, role: str) -> None:
         if role == "director":
@@ -173,6 +178,8 @@ class Supervisor:
             self._tell_vrrp()
         if role == "vrrp" and self.keepers[role].state is State.RUNNING:
             self._tell_vrrp(again=True)
+            for message in self._quorums.values():
+                self.keepers[role].tell(message)
 
     def _tell_vrrp(self, *, again: bool = False) -> None:
         """Mastership dies with the data plane: tell vrrp whether the director can forward."""
