@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
 
+from trimaran.stack.authentication import Authentication
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.units import Port, Seconds, Secret, Weight
@@ -29,14 +30,6 @@ class Node(Model):
 
     address: IPv4Address | None = None
     interface: str = "eth0"
-
-
-class PassAuthentication(Model):
-    """VRRPv2 PASS (RFC 2338 §5.3.6): eight characters, in clear on the wire."""
-
-    type: Literal["pass"]
-    password: Secret | None = None
-    password_file: str | None = None
 
 
 class GratuitousArp(Model):
@@ -128,7 +121,7 @@ class VirtualRouter(Model):
     advert_interval: Annotated[Seconds, Field(ge=0.01, le=255)] = 1.0
     down_adverts: Annotated[int, Field(ge=1, le=100)] = 3
     start_delay: Annotated[Seconds, Field(le=86400)] = 0.0
-    authentication: PassAuthentication | None = None
+    authentication: Authentication | None = None
     preempt: bool = True
     preempt_delay: Annotated[Seconds, Field(le=1000)] = 0.0
     answer_weaker: bool = True

@@ -1,0 +1,102 @@
+"""The kernel's IPVS: its seventeen commands, by generic netlink."""
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from trimaran.director.ipvs import (
+    Counters,
+    Daemon,
+    Destination,
+    Info,
+    Load,
+    Service,
+    ServiceKey,
+    Timeouts,
+)
+from trimaran.director.ipvs_wire import FAMILY, Command, Message, decode, encode
+from trimaran.system.generic_netlink import GenericNetlink, Wire
+
+
+@dataclass(frozen=True)
+class ServiceRow:
+    """A service as it is in the kernel."""
+
+    service: Service
+    counters: Counters
+
+
+@dataclass(frozen=True)
+class DestinationRow:
+    """A destination as it is in the kernel."""
+
+    destination: Destination
+    load: Load
+    counters: Counters
+
+
+class Ipvs:
+    """IPVS of one network namespace: the calling thread's, or that of `wire`. Blocking; errors are
+    OSErrors with the kernel's number."""
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        """Raises NoFamilyError where the kernel has no IPVS."""
+        self._netlink = GenericNetlink(FAMILY, wire)
+
+    def close(self) -> None:
+        """Close the socket; what was set stays."""
+        self._netlink.close()
+
+    def __enter__(self) -> "Ipvs":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def do(self, message: Message) -> None:
+        """Carry a change out."""
+        self._netlink.ask(encode(message))
+
+    def info(self) -> Info:
+        """Its version, and its size."""
+        (answer,) = self._ask(Message(Command.GET_INFO))
+        assert answer.info is not None
+        return answer.info
+
+    def services(self) -> list[ServiceRow]:
+        """All, in the kernel's order."""
+        rows = self._ask(Message(Command.GET_SERVICE), dump=True)
+        return [ServiceRow(r.service, r.counters or Counters()) for r in rows if r.service]
+
+    def service(self, key: ServiceKey) -> ServiceRow:
+        """One. Raises OSError (ESRCH)."""
+        (answer,) = self._ask(Message(Command.GET_SERVICE, Service(key)))
+        assert answer.service is not None
+        return ServiceRow(answer.service, answer.counters or Counters())
+
+    def destinations(self, key: ServiceKey) -> list[DestinationRow]:
+        """A service's, in the kernel's order; none if there is no such service."""
+        rows = self._ask(Message(Command.GET_DEST, key=key), dump=True)
+        return [
+            DestinationRow(r.destination, r.load or Load(), r.counters or Counters())
+            for r in rows
+            if r.destination
+        ]
+
+    def timeouts(self) -> Timeouts:
+        """Of connections."""
+        (answer,) = self._ask(Message(Command.GET_CONFIG))
+        assert answer.timeouts is not None
+        return answer.timeouts
+
+    def daemons(self) -> list[Daemon]:
+        """The synchronisation daemons that run."""
+        rows = self._ask(Message(Command.GET_DAEMON), dump=True)
+        return [row.daemon for row in rows if row.daemon]
+
+    def _ask(self, message: Message, *, dump: bool = False) -> list[Message]:
+        return [decode(answer) for answer in self._netlink.ask(encode(message), dump=dump)]
