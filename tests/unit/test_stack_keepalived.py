@@ -19,6 +19,7 @@ from trimaran.stack.model import (
     Node,
     RealServer,
     Stack,
+    Tracking,
     VirtualRouter,
     VirtualService,
 )
@@ -91,6 +92,7 @@ def test_the_classic_files_load_as_they_stand(text: str, name: str, priority: in
                 router_id=51,
                 addresses=(IPv4Interface("192.168.31.145/32"),),
                 authentication=Authentication(type="pass", password=SecretStr("1111")),
+                track=Tracking(own_services=False),
                 members={name: priority},
             )
         },
@@ -119,7 +121,8 @@ def test_the_classic_file_says_what_the_stack_file_says() -> None:
     stack, _ = read_stack((EXAMPLES / "stack.yaml").read_text(), "stack.yaml")
     ours, theirs = classic.virtual_routers["VI_1"], stack.virtual_routers["front"]
     members = {"node2": theirs.members["node2"]}
-    assert ours == theirs.model_copy(update={"members": members})
+    tracks = Tracking(own_services=False)  # keepalived's priority heeds no quorum
+    assert ours == theirs.model_copy(update={"members": members, "track": tracks})
     mine, other = classic.virtual_services["192.168.31.145:80"], stack.virtual_services["web"]
     assert (mine.scheduler, mine.forward, mine.protocol) == (
         other.scheduler,

@@ -335,6 +335,6 @@ def test_directors_without_flow_sync_are_warned_of() -> None:
 
 def test_the_kernels_ipvs_cannot_do_everything() -> None:
     _, notes = read_stack(f"datapath: ipvs\n{TEXT}", "stack.yaml")
-    assert [note.message for note in notes] == ["flow_sync has no effect with datapath: ipvs"]
+    assert ["flow_sync has no effect" in note.message for note in notes] == [True]
     every = f"datapath: ipvs\n{TEXT}".replace("front:80", "front:0")
     assert any("only to persistent clients" in problem for problem in problems(every))

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 else:
     IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
+Mode = Literal["enabled", "drained", "disabled"]
+
 
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass.
+    `mode` is what operators want of it (director/overlay.py)."""
 
     name: str
     address: IPAddress
@@ -24,6 +27,7 @@ class RealServerSettings:
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    mode: Mode = "enabled"
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,23 @@ class TrackedWatch(TrackedInterface):
     """The same of an entry of `watches`."""
 
 
+class TrackedService(Model):
+    """A virtual service that must have its quorum. Weight 0: without it there is no mastership;
+    else it is added to the priority while there is a quorum (positive) or none (negative)."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = -253
+
+
 class Tracking(Model):
-    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight.
+    `own_services`: every virtual service on its addresses; the priority is 1 while one of them has
+    no quorum, unless `services` gives it another weight."""
 
     own_interface: bool = True
+    own_services: bool = True
     interfaces: dict[str, TrackedInterface] = {}
     watches: dict[str, TrackedWatch] = {}
+    services: dict[str, TrackedService] = {}
 
 
 class Watch(Model):

@@ -18,7 +18,14 @@ from trimaran.stack.http import (
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
-from trimaran.stack.model import Proxy, RealServer, Site, Stack, VirtualService
+from trimaran.stack.model import (
+    Proxy,
+    RealServer,
+    Site,
+    Stack,
+    TrackedService,
+    VirtualService,
+)
 
 FORWARDED_HEADERS = (
     ("Host", "$host"),
@@ -186,6 +193,19 @@ def directors(stack: Stack, service: VirtualService) -> list[str]:
     if not found and len(stack.nodes) == 1:
         return list(stack.nodes)
     return list(found)
+
+
+def tracked_services(stack: Stack, router: str) -> dict[str, int]:
+    """The virtual services whose quorum a virtual router's priority depends on: their weights."""
+    track = stack.virtual_routers[router].track
+    own = {each.ip for each in stack.virtual_routers[router].addresses}
+    found = {
+        name: TrackedService().weight
+        for name, service in stack.virtual_services.items()
+        if track.own_services
+        and any(address in own for address, _port in listen_addresses(stack, service))
+    }
+    return found | {name: each.weight for name, each in track.services.items()}
 
 
 def peer_directors(stack: Stack, node: str) -> list[str]:

@@ -25,10 +25,7 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        self._addresses = sorted(
-            {r.address for s in settings.services for r in s.real_servers},
-            key=lambda address: (address.version, address.packed),
-        )
+        self._addresses: list[IPAddress] = []
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -68,6 +65,7 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
+        self._reach({real.address for service in services for real in service.real_servers})
         if self._seen:  # what the probes found does not wait for the slower look at the machine
             self._put(self._wanted(services, down))
         self._look()
@@ -81,6 +79,14 @@ class DirectorMachine:
         if not self._link.up:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
+
+    def _reach(self, addresses: set[IPAddress]) -> None:
+        """Their MACs are kept from now on, and no others."""
+        gone = set(self._addresses) - addresses
+        if gone and self._neighbours is not None:
+            self._neighbours.forget(gone)
+        if gone or len(addresses) != len(self._addresses):
+            self._addresses = sorted(addresses, key=lambda each: (each.version, each.packed))
 
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
