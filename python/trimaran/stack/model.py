@@ -5,7 +5,7 @@ becomes a Stack whose only named node is the one it was written for, and whose o
 known by address.
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
@@ -29,6 +29,9 @@ class Node(Model):
     interface's own first address is used then."""
 
     address: IPv4Address | None = None
+    address6: IPv6Address | None = Field(
+        default=None, description="where the real server of an IPv6 virtual service is"
+    )
     interface: str = "eth0"
 
 
@@ -75,12 +78,23 @@ class TrackedWatch(TrackedInterface):
     """The same of an entry of `watches`."""
 
 
+class TrackedService(Model):
+    """A virtual service that must have its quorum. Weight 0: without it there is no mastership;
+    else it is added to the priority while there is a quorum (positive) or none (negative)."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = -253
+
+
 class Tracking(Model):
-    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight.
+    `own_services`: every virtual service on its addresses; the priority is 1 while one of them has
+    no quorum, unless `services` gives it another weight."""
 
     own_interface: bool = True
+    own_services: bool = True
     interfaces: dict[str, TrackedInterface] = {}
     watches: dict[str, TrackedWatch] = {}
+    services: dict[str, TrackedService] = {}
 
 
 class Watch(Model):
@@ -146,8 +160,9 @@ class RealServer(Model):
 
 
 class VirtualService(Model):
-    """VIP:port at L4. `listen` is 'ROUTER:port' or 'ADDRESS:port'; the keys of `real_servers` are
-    node names or addresses.
+    """VIP:port at L4. `listen` is 'ROUTER:port', 'ADDRESS:port' or '[IPV6]:port', port 0 being
+    every port without a service of its own; the keys of `real_servers` are node names or
+    addresses.
 
     The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
@@ -156,7 +171,7 @@ class VirtualService(Model):
     `ha_suspend`: nobody is checked while this node does not carry the service's address."""
 
     listen: str
-    protocol: Literal["tcp"] = "tcp"
+    protocol: Literal["tcp", "udp"] = "tcp"
     scheduler: Literal["rr", "wrr", "fo"] = "wrr"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
@@ -219,6 +234,11 @@ class Stack(Model):
     watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
+    datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(
+        default="auto",
+        description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
+        "has it, else tc; or the kernel's own IPVS in their stead (ipvs)",
+    )
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(
