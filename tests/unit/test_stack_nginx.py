@@ -291,7 +291,7 @@ REFUSED = [
     ("location / { deny 10.0.0.x; }", "2:14: 'deny' '10.0.0.x' is not a network"),
     ("if (a) { return 403; }", "2:1: 'if' 'a' is not a variable"),
     ("set $host a;", "2:1: 'set' '$host' cannot be changed, for now"),
-    ("location / { auth_request /a; }", "2:14: 'auth_request' is refused (ignoring it could let in whom it shuts out)"),
+    ("location / { auth_jwt realm; }", "2:14: 'auth_jwt' is refused (ignoring it could let in whom it shuts out)"),
     ("limit_rate 1k;", "2:1: 'limit_rate' is refused (not supported yet: the limit would not hold)"),
     ("location x { }", "2:1: 'location' 'x' does not start with '/'"),
     ("location /a { } location /a { }", "2:17: 'location' '/a' is there already"),

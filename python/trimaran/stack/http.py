@@ -282,7 +282,8 @@ class RealIp(HttpModel):
 class Location(HttpModel):
     """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix, '~' and '~*' regular
     expression, '@' by name. `root` with `alias` is the location's own path's place; None values
-    are those of the server or of `Http`. `access` is (allowed, network), the first counts."""
+    are those of the server or of `Http`. `access` is (allowed, network), the first counts.
+    `auth` is auth_request's path, `auth_sets` (variable, value) of auth_request_set."""
 
     match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
@@ -308,6 +309,10 @@ class Location(HttpModel):
     alias: bool = False
     real_ip: RealIp | None = None
     absolute_redirect: bool | None = None
+    auth: str | None = None
+    auth_sets: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[str, ...] = ()
+    mirror_body: bool = True
 
 
 class Listen(HttpModel):

@@ -104,12 +104,13 @@ def _common() -> Rows:
         rows(_YES, "1-2", "proxy_bind"),
         rows(_YES, "1", "proxy_buffering proxy_request_buffering proxy_max_temp_file_size "
              "client_body_buffer_size client_body_in_file_only"),
-        rows(_YES, "2", "proxy_buffers"),
+        rows(_YES, "1", "auth_request mirror mirror_request_body"),
+        rows(_YES, "2", "proxy_buffers auth_request_set"),
         rows(_YES, "1-4", "proxy_temp_path client_body_temp_path"),
         rows(_YES, "2", "limit_conn"),
         rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
         rows(_YES, "2-3", "add_header"),
-        rows(_NO, "0+", "auth_request auth_request_set auth_jwt auth_jwt_key_file "
+        rows(_NO, "0+", "auth_jwt auth_jwt_key_file "
              "auth_jwt_key_request auth_jwt_leeway auth_delay limit_except valid_referers "
              "secure_link secure_link_md5 secure_link_secret geoip_country geoip_city", _ACCESS,
              block=None),
@@ -119,7 +120,7 @@ def _common() -> Rows:
              "uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
         rows(_NO, "0+", "add_trailer proxy_store "
-             "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
+             "sub_filter sub_filter_once sub_filter_types "
              "disable_symlinks ssi charset override_charset addition_types max_ranges "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
              "userid_expires userid_flags userid_mark userid_name userid_p3p userid_path "

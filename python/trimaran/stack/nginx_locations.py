@@ -141,7 +141,19 @@ class Locations(Reader):
             alias="alias" in level.own,
             real_ip=self._real_ip(level),
             absolute_redirect=self._own_value(level, "absolute_redirect", switch),
+            auth=next(iter(self._paths(level, "auth_request")[-1:]), None),
+            auth_sets=self._each(level, "auth_request_set", _auth_set),
+            mirrors=self._paths(level, "mirror"),
+            mirror_body=self._value(level, "mirror_request_body", switch, True),
         )
+
+    def _paths(self, level: Level, name: str) -> tuple[str, ...]:
+        """The paths that auth_request or mirror name; none where it is 'off'."""
+        found = level.find(name)
+        if any(each.arguments == ("off",) for each in found):
+            return ()
+        made = [self._try(each, variable_names, each.arguments[0], self.known) for each in found]
+        return tuple(each for each in made if each is not None)
 
     def _types(self, level: Level) -> dict[str, str] | None:
         statements = level.find("types")
@@ -346,6 +358,12 @@ def is_simple(logs: list[Statement]) -> bool:
     return not words or (len(words) == 1 and words[0][1:] in ((), ("combined",)))
 
 
+def _auth_set(words: tuple[str, ...], known: frozenset[str]) -> tuple[str, str]:
+    if not words[0].startswith("$"):
+        refuse(f"'{words[0]}' is not a variable", "write it as $name")
+    return words[0][1:], variable_names(words[1], known)
+
+
 def _buffers(words: tuple[str, ...]) -> int:
     return integer(1, 1 << 20)(words[0]) * size(words[1])
 
@@ -378,4 +396,13 @@ def _header(statement: Statement, known: frozenset[str]) -> tuple[str, str]:
 
 
 # What a bare `return` would jump: nginx returns before it asks these, so it stays a code then.
-_GUARDS = ("allow", "deny", "auth_basic", "limit_req", "limit_conn", "try_files")
+_GUARDS = (
+    "allow",
+    "deny",
+    "auth_basic",
+    "limit_req",
+    "limit_conn",
+    "try_files",
+    "auth_request",
+    "mirror",
+)

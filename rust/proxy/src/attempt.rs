@@ -7,23 +7,11 @@ use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::{Fault, Forward};
 use crate::request::Method;
-use crate::snapshot::{Action, Location, Proxy, Snapshot};
+use crate::snapshot::{Location, Proxy, Snapshot};
 use crate::sys;
 use std::sync::Arc;
 
 impl Client {
-    /// The request's body is here: forward it.
-    pub fn forward_whole(&mut self, core: &mut Core, exchange: &mut Exchange) {
-        let Some(snapshot) = exchange.snapshot.clone() else {
-            return;
-        };
-        if let Some(location) = exchange.location_of(&snapshot) {
-            if let Action::Proxy(proxy) = &location.action {
-                self.forward_to(core, exchange, &snapshot, proxy, location);
-            }
-        }
-    }
-
     pub fn forward_to(
         &mut self,
         core: &mut Core,

@@ -221,6 +221,16 @@ pub struct Location {
     pub real_ip: Option<RealIp>,
     #[serde(default)]
     pub absolute_redirect: Option<bool>,
+    /// auth_request: the path that is asked for leave.
+    #[serde(default)]
+    pub auth: Option<String>,
+    /// (variable, value)
+    #[serde(default)]
+    pub auth_sets: Vec<(String, String)>,
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    #[serde(default)]
+    pub mirror_body: bool,
 }
 
 #[derive(Deserialize, Clone)]

@@ -11,6 +11,7 @@ use crate::chunked::Chunked;
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
+use crate::inner::Inner;
 use crate::request::{Body, Refusal};
 use crate::spool::Overflow;
 use crate::sys;
@@ -83,6 +84,8 @@ pub struct Client {
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
     pub forward: Option<Box<Forward>>,
+    /// There is no connection: the request comes from another one.
+    pub inner: Option<Box<Inner>>,
 }
 
 /// What is still to come of a request's body.
@@ -172,6 +175,7 @@ impl Client {
             keepalive_ms: 0,
             exchange: None,
             forward: None,
+            inner: None,
         }
     }
 
@@ -343,6 +347,8 @@ impl Client {
                 Some(forward) => self.proceed(core, &mut exchange, forward),
                 None => Step::Close,
             },
+            Answer::Inner if self.ended => Step::Close,
+            Answer::Inner => Step::Wait(Waiting::Until(u64::MAX)),
             Answer::Body => self.read_body(core, &mut exchange),
             Answer::Memory => self.finish(core, &mut exchange),
             Answer::Delay(_) if self.ended => Step::Close,
@@ -366,88 +372,13 @@ impl Client {
         Step::Wait(Waiting::ClientSend)
     }
 
-    /// Send what is pending. False: not all could be sent (or, with `broken`, none ever will).
-    pub fn flush(&mut self) -> bool {
-        while self.out_at < self.out.len() {
-            if !self.writable {
-                return false;
-            }
-            let result = sys::send(&self.fd, &self.out[self.out_at..], false);
-            match self.note_sent(result) {
-                Some(count) => self.out_at += count,
-                None => return false,
-            }
-        }
-        self.out.clear();
-        self.out_at = 0;
-        self.send_overflow()
-    }
-
-    fn send_overflow(&mut self) -> bool {
-        while let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
-            if !self.writable {
-                return false;
-            }
-            let result = overflow.send(&self.fd);
-            match self.note_sent(result) {
-                Some(0) => self.broken = true, // the file became shorter
-                Some(_) => continue,
-                None => {}
-            }
-            if !self.writable || self.broken {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Nothing waits for the client.
-    pub fn is_flushed(&self) -> bool {
-        let overflow = self.overflow.as_ref();
-        self.out_at == self.out.len() && overflow.is_none_or(|found| found.held() == 0)
-    }
-
-    /// Send `data` behind what is pending; what cannot go now becomes pending.
-    pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable {
-            self.out.extend_from_slice(data);
-            self.flush();
-            return;
-        }
-        let pending = self.out.len() - self.out_at;
-        let result = sys::send_two(&self.fd, &self.out[self.out_at..], data);
-        let sent = self.note_sent(result).unwrap_or(0);
-        if sent < pending {
-            self.out_at += sent;
-            self.out.extend_from_slice(data);
-        } else {
-            self.out.clear();
-            self.out_at = 0;
-            self.out.extend_from_slice(&data[sent - pending..]);
-        }
-    }
-
-    pub fn note_sent(&mut self, result: std::io::Result<usize>) -> Option<usize> {
-        match result {
-            Ok(count) => {
-                self.progress = true;
-                Some(count)
-            }
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => self.broken = true,
-                }
-                None
-            }
-        }
-    }
-
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         let Answer::File { fd, offset, left } = &mut exchange.answer else {
             return Step::Close;
         };
+        if self.inner.is_some() {
+            *left = 0;
+        }
         for _ in 0..ROUNDS {
             if *left == 0 {
                 return self.finish(core, exchange);
@@ -470,6 +401,9 @@ impl Client {
     pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         self.served += 1;
         self.overflow = None;
+        if self.inner.is_some() {
+            return Step::Close;
+        }
         if exchange.keep {
             self.phase = Phase::Head;
             return Step::Again;

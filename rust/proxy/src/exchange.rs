@@ -28,6 +28,8 @@ pub enum Answer {
     Forward,
     /// The request's body is read first.
     Body,
+    /// auth_request is asked.
+    Inner,
     /// Not before so many ms.
     Delay(u64),
 }
@@ -58,6 +60,9 @@ pub struct Exchange {
     /// It came from within: internal locations are open.
     pub internal: bool,
     pub named: Option<usize>,
+    /// The location whose auth_request gave leave.
+    pub authorized: Option<usize>,
+    pub mirrored: bool,
     pub cycles: u8,
     pub limited: bool,
     pub places: Vec<Place>,
@@ -186,6 +191,11 @@ impl Client {
     pub fn begin(&mut self, core: &mut Core, mut exchange: Box<Exchange>) -> Step {
         let snapshot = core.snapshot.clone();
         self.phase = Phase::Serving;
+        if self.inner.is_some() {
+            self.begin_inner(core, &mut exchange);
+            self.exchange = Some(exchange);
+            return Step::Again;
+        }
         let matched = Matched {
             captures: &mut exchange.captures,
             slots: &mut exchange.slots,
@@ -233,6 +243,11 @@ impl Client {
         }
         if let Some(last) = exchange.tries.last_mut() {
             last.ended_ms.get_or_insert(core.now_ms);
+        }
+        if self.inner.is_some() {
+            self.tell_asker(core, exchange);
+            exchange.snapshot = None;
+            return;
         }
         core.shared.counters.count(exchange.status);
         let Some(snapshot) = exchange.snapshot.take() else {

@@ -88,6 +88,10 @@ pub struct Location {
     /// (whom to believe, the header's name, through all that are believed)
     pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
     pub absolute_redirect: bool,
+    pub auth: Option<Template>,
+    pub auth_sets: Vec<(usize, Template)>,
+    pub mirrors: Vec<Template>,
+    pub mirror_body: bool,
 }
 
 pub struct ErrorPage {

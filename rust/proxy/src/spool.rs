@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -101,7 +102,7 @@ pub struct Keeping {
 #[derive(Default)]
 pub struct Body {
     memory: Vec<u8>,
-    file: Option<TempFile>,
+    file: Option<Arc<TempFile>>,
     /// Nothing of it is missing: it can be sent as often as one likes.
     pub whole: bool,
 }
@@ -110,6 +111,15 @@ impl Body {
     pub fn length(&self) -> u64 {
         let file = self.file.as_ref();
         file.map_or(self.memory.len() as u64, |file| file.length)
+    }
+
+    /// The same body, for a request beside this one.
+    pub fn share(&self) -> Body {
+        Body {
+            memory: self.memory.clone(),
+            file: self.file.clone(),
+            whole: self.whole,
+        }
     }
 
     /// What of it is in memory: all or nothing.
@@ -128,10 +138,13 @@ impl Body {
             file.kept = keeping.stays;
             file.append(&self.memory)?;
             self.memory = Vec::new();
-            self.file = Some(file);
+            self.file = Some(Arc::new(file));
         }
         match &mut self.file {
-            Some(file) => file.append(data),
+            Some(file) => match Arc::get_mut(file) {
+                Some(file) => file.append(data),
+                None => Err(io::ErrorKind::ResourceBusy.into()), // it is whole: nothing follows
+            },
             None => self.memory.write_all(data),
         }
     }

@@ -17,7 +17,7 @@ impl Client {
         match step {
             Ok(Some(step)) => step,
             Ok(None) => {
-                self.forward_whole(core, exchange);
+                self.body_is_here(core, exchange);
                 Step::Again
             }
             Err(Refusal(status, _)) => {
