@@ -12,9 +12,22 @@ else:
     IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
 
+Forward = Literal["dr", "tunnel"]
+
+
+@dataclass(frozen=True)
+class TunnelSettings:
+    """How packets are wrapped; `port` is GUE's."""
+
+    kind: Literal["ipip", "gue", "gre"] = "ipip"
+    port: int = 0
+    checksum: bool = False
+
+
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass.
+    `tunnel` counts where `forward` is tunnel."""
 
     name: str
     address: IPAddress
@@ -24,6 +37,8 @@ class RealServerSettings:
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    forward: Forward = "dr"
+    tunnel: TunnelSettings = TunnelSettings()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from trimaran.system.datapath import Count, DatapathError, Director, Hook, Traff
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
+from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
@@ -46,10 +47,9 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        self._addresses = sorted(
-            {r.address for s in settings.services for r in s.real_servers},
-            key=lambda address: (address.version, address.packed),
-        )
+        reals = [real for service in settings.services for real in service.real_servers]
+        self._addresses = _sorted({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -61,6 +61,7 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
+        self._routes = Routes(self._netlink, self._routed)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
@@ -89,7 +90,7 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
-        if self._seen:  # what the probes found does not wait for the slower look at the machine
+        if self._link is not None:  # what the probes found does not wait for the slower look
             self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
@@ -105,7 +106,16 @@ class DirectorMachine:
 
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
-        return desired(services, self._tables, down, self._seen, self._busy, self._own, synced)
+        return desired(
+            services,
+            self._tables,
+            down,
+            self._seen,
+            self._busy,
+            self._own,
+            synced,
+            self._routes.ways(),
+        )
 
     def carried(self) -> Set[IPAddress]:
         """The addresses that this node has now."""
@@ -113,7 +123,9 @@ class DirectorMachine:
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._others())
+        routed = [address for address in self._routed if address not in self._own]
+        there = len(self._hops()) == len(self._others())
+        return self._link is not None and there and len(self._routes.ways()) == len(routed)
 
     def figures(self) -> Figures:
         """Counted now."""
@@ -149,6 +161,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
+        self._routes.close()
         self._director.unpin()
         self._attachment.close()
         self._netlink.close()
@@ -168,6 +181,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             known = self._neighbours.resolved()
             self._neighbours.want(a for a in self._others() if a not in known)
+        self._routes.look(self._own)
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]
@@ -225,3 +239,7 @@ class DirectorMachine:
     def _turn_to(self, hook: Hook, cause: str) -> None:
         self.hook, self.hook_cause = hook, cause
         self._director.turn_to(hook)
+
+
+def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))
