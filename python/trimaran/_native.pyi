@@ -130,6 +130,9 @@ class Engine:
         """Raises ValueError if `swap` would."""
     def stop(self, graceful_timeout_s: float) -> None:
         """Stop accepting, finish what runs, end. What is left after the timeout is cut off."""
+    def set_peer(self, upstream: str, peer: str, state: str) -> None:
+        """What a peer's probes found: 'up', 'down' or 'drain'. ValueError: there is no such peer,
+        or no such state."""
     def status(self) -> str:
         """JSON in the shape of docs/decisions/0002."""
     def events(self) -> list[str]:

@@ -174,7 +174,8 @@ GOLDEN = [
     (
         'password: "1111"', "pasword_file: x",
         ["17:34: unknown key 'pasword_file' in virtual_routers.front.authentication "
-         "(did you mean 'password_file'? allowed: password, password_file, type)"],
+         "(did you mean 'password_file'? allowed: active, keys, mode, password, password_file, "
+         "replay, type, window)"],
     ),
     (
         "  node2: {", "  node2: {{",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 else:
     IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
+Mode = Literal["enabled", "drained", "disabled"]
+
 
 Forward = Literal["dr", "tunnel"]
 
@@ -27,7 +29,8 @@ class TunnelSettings:
 @dataclass(frozen=True)
 class RealServerSettings:
     """`name` is the user's word for it (node name or address); all of its `checks` must pass.
-    `tunnel` counts where `forward` is tunnel."""
+    `mode` is what operators want of it (director/overlay.py); `tunnel` counts where `forward` is
+    tunnel."""
 
     name: str
     address: IPAddress
@@ -39,6 +42,7 @@ class RealServerSettings:
     notify_down: ScriptSettings | None = None
     forward: Forward = "dr"
     tunnel: TunnelSettings = TunnelSettings()
+    mode: Mode = "enabled"
 
 
 @dataclass(frozen=True)

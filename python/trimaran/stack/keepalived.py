@@ -70,7 +70,7 @@ class _File(InstanceReader):
     def __init__(
         self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
     ) -> None:
-        super().__init__(walk, walk.honoured(statements, ROOT))
+        super().__init__(walk, walk.honoured(statements, ROOT), files)
         self.node = node
         self.checks = CheckReader(walk, statements, files)
 

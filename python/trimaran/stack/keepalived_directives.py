@@ -14,7 +14,8 @@ _NO: Status = "refused"
 _LATER = "not supported yet"
 
 ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
-AUTHENTICATION, SERVICE, REAL = "authentication", "virtual_server", "real_server"
+AUTHENTICATION, HMAC = "authentication", "auth_hmac"
+SERVICE, REAL = "virtual_server", "real_server"
 SCRIPT, PROCESS = "vrrp_script", "vrrp_track_process"
 SYNC_GROUP = "vrrp_sync_group"
 URL, TLS, TRACK_FILE = "url", "SSL", "track_file"
@@ -155,7 +156,7 @@ def _instance() -> list[list[Directive]]:
         rows(_NO, "0+", "virtual_routes virtual_rules",
              f"{_LATER}: they would be missing", block=None),
         rows(_NO, "0+", "no_accept", f"{_LATER}: the addresses would accept connections"),
-        rows(_NO, "0+", "auth_hmac", f"{_LATER}: adverts would go unprotected", block=None),
+        rows(_YES, "0", "auth_hmac", block=True),
         rows(_NO, "0+", "vrf", _LATER),
     ]  # fmt: skip
 
@@ -239,6 +240,10 @@ KEEPALIVED: Table = table(
         GLOBAL: _global(),
         INSTANCE: _instance(),
         AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
+        HMAC: [
+            rows(_YES, "2", "key"),
+            rows(_YES, "1", "active_key anti_replay time_window mode"),
+        ],
         SERVICE: _service(),
         REAL: _real(),
         SCRIPT: [

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
 
+from trimaran.stack.authentication import Authentication
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.units import Port, Seconds, Secret, Weight
@@ -32,14 +33,6 @@ class Node(Model):
         default=None, description="where the real server of an IPv6 virtual service is"
     )
     interface: str = "eth0"
-
-
-class PassAuthentication(Model):
-    """VRRPv2 PASS (RFC 2338 §5.3.6): eight characters, in clear on the wire."""
-
-    type: Literal["pass"]
-    password: Secret | None = None
-    password_file: str | None = None
 
 
 class GratuitousArp(Model):
@@ -85,12 +78,23 @@ class TrackedWatch(TrackedInterface):
     """The same of an entry of `watches`."""
 
 
+class TrackedService(Model):
+    """A virtual service that must have its quorum. Weight 0: without it there is no mastership;
+    else it is added to the priority while there is a quorum (positive) or none (negative)."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = -253
+
+
 class Tracking(Model):
-    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight.
+    `own_services`: every virtual service on its addresses; the priority is 1 while one of them has
+    no quorum, unless `services` gives it another weight."""
 
     own_interface: bool = True
+    own_services: bool = True
     interfaces: dict[str, TrackedInterface] = {}
     watches: dict[str, TrackedWatch] = {}
+    services: dict[str, TrackedService] = {}
 
 
 class Watch(Model):
@@ -120,7 +124,7 @@ class VirtualRouter(Model):
     advert_interval: Annotated[Seconds, Field(ge=0.01, le=255)] = 1.0
     down_adverts: Annotated[int, Field(ge=1, le=100)] = 3
     start_delay: Annotated[Seconds, Field(le=86400)] = 0.0
-    authentication: PassAuthentication | None = None
+    authentication: Authentication | None = None
     preempt: bool = True
     preempt_delay: Annotated[Seconds, Field(le=1000)] = 0.0
     answer_weaker: bool = True

@@ -24,7 +24,7 @@ from trimaran.stack.resolve import (
     server_address,
     split_port,
 )
-from trimaran.stack.router_rules import router_values, sync_groups, tracked
+from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
 
 SHORTEST_KEY = 16  # bytes
 
@@ -120,27 +120,6 @@ def _virtual_addresses(stack: Stack) -> Iterator[Finding]:
                 message = f"{interface.ip} is the own address of node '{owner}'"
                 help_ = "a virtual address belongs to no node, or to the member with priority 255"
                 yield Finding(path, message, help_)
-
-
-def _passwords(stack: Stack) -> Iterator[Finding]:
-    for name, router in stack.virtual_routers.items():
-        if router.authentication is None:
-            continue
-        path = ("virtual_routers", name, "authentication")
-        password = router.authentication.password
-        if (password is None) == (router.authentication.password_file is None):
-            message = "authentication needs either `password` or `password_file`"
-            yield Finding(path, message, at_key=True)
-        if password is None:
-            continue
-        size = len(password.get_secret_value().encode())
-        if size == 0:
-            yield Finding((*path, "password"), "the password is empty")
-        if size > 8:
-            message = (
-                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
-            )
-            yield Finding((*path, "password"), message, fatal=False)
 
 
 def _listens(stack: Stack) -> Iterator[Finding]:
@@ -385,7 +364,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     router_values,
     sync_groups,
     tracked,
-    _passwords,
+    authentications,
     _listens,
     _real_servers,
     forwarding,

@@ -24,6 +24,7 @@ from trimaran.stack.model import (
     RealServer,
     Site,
     Stack,
+    TrackedService,
     Tunnel,
     VirtualService,
 )
@@ -214,6 +215,19 @@ def directors(stack: Stack, service: VirtualService) -> list[str]:
     if not found and len(stack.nodes) == 1:
         return list(stack.nodes)
     return list(found)
+
+
+def tracked_services(stack: Stack, router: str) -> dict[str, int]:
+    """The virtual services whose quorum a virtual router's priority depends on: their weights."""
+    track = stack.virtual_routers[router].track
+    own = {each.ip for each in stack.virtual_routers[router].addresses}
+    found = {
+        name: TrackedService().weight
+        for name, service in stack.virtual_services.items()
+        if track.own_services
+        and any(address in own for address, _port in listen_addresses(stack, service))
+    }
+    return found | {name: each.weight for name, each in track.services.items()}
 
 
 def peer_directors(stack: Stack, node: str) -> list[str]:

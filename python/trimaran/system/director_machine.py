@@ -47,9 +47,8 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        reals = [real for service in settings.services for real in service.real_servers]
-        self._addresses = _sorted({real.address for real in reals if real.forward == "dr"})
-        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
+        self._addresses: list[IPAddress] = []
+        self._routed: list[IPAddress] = []
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -61,7 +60,7 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
-        self._routes = Routes(self._netlink, self._routed)
+        self._routes = Routes(self._netlink)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
@@ -90,6 +89,9 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
+        reals = [real for service in services for real in service.real_servers]
+        self._reach({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
         if self._link is not None:  # what the probes found does not wait for the slower look
             self._put(self._wanted(services, down))
         self._look()
@@ -103,6 +105,14 @@ class DirectorMachine:
         if not self._link.up:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
+
+    def _reach(self, addresses: set[IPAddress]) -> None:
+        """Their MACs are kept from now on, and no others."""
+        gone = set(self._addresses) - addresses
+        if gone and self._neighbours is not None:
+            self._neighbours.forget(gone)
+        if gone or len(addresses) != len(self._addresses):
+            self._addresses = _sorted(addresses)
 
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
@@ -181,7 +191,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             known = self._neighbours.resolved()
             self._neighbours.want(a for a in self._others() if a not in known)
-        self._routes.look(self._own)
+        self._routes.look([each for each in self._routed if each not in self._own])
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]

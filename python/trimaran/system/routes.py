@@ -1,7 +1,6 @@
 """The ways to real servers that need not be on the director's own LAN: route, next hop, MAC."""
 
-from collections.abc import Collection, Iterable
-from itertools import cycle, islice
+from collections.abc import Sequence
 
 from trimaran.director.settings import IPAddress
 from trimaran.director.tables import Hop, Way
@@ -14,10 +13,9 @@ A_LOOK = 256  # routes that are asked for at one look: each costs the kernel a q
 class Routes:
     """In the namespace of the calling thread."""
 
-    def __init__(self, netlink: Netlink, addresses: Collection[IPAddress]) -> None:
+    def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
-        self._next = cycle(addresses)
-        self._count = len(addresses)
+        self._turn = 0
         self._routes: dict[IPAddress, Route] = {}
         self._neighbours: dict[int, Neighbours] = {}
         self._links: dict[int, Link] = {}
@@ -29,10 +27,12 @@ class Routes:
             neighbours.close()
         self._neighbours.clear()
 
-    def look(self, own: Collection[IPAddress]) -> None:
-        """Ask for some of the routes anew, and for the MACs that are missing."""
-        for address in islice(self._next, min(self._count, A_LOOK)):
-            route = None if address in own else self._netlink.route(address)
+    def look(self, addresses: Sequence[IPAddress]) -> None:
+        """Ask for the routes to these (some of them anew), and for the MACs that are missing."""
+        for gone in self._routes.keys() - set(addresses):
+            del self._routes[gone]
+        for address in self._due(addresses):
+            route = self._netlink.route(address)
             if route is None:
                 self._routes.pop(address, None)
             else:
@@ -46,6 +46,13 @@ class Routes:
             if index not in self._neighbours:
                 self._neighbours[index] = Neighbours(index)
             self._want(index, self._neighbours[index])
+
+    def _due(self, addresses: Sequence[IPAddress]) -> set[IPAddress]:
+        """Those without a route, and a few of the others by turns."""
+        start = self._turn % max(1, len(addresses))
+        self._turn = start + A_LOOK
+        some = (*addresses[start:], *addresses[:start])[:A_LOOK]
+        return {*some, *(address for address in addresses if address not in self._routes)}
 
     def _want(self, interface: int, neighbours: Neighbours) -> None:
         known = neighbours.resolved()
@@ -64,10 +71,6 @@ class Routes:
             for address, route in self._routes.items()
             if (mac := macs.get(route.interface, {}).get(route.next_hop))
         }
-
-    def missing(self, addresses: Iterable[IPAddress]) -> list[IPAddress]:
-        """Those without a route."""
-        return [address for address in addresses if address not in self._routes]
 
 
 def _hop(link: Link, route: Route, mac: bytes) -> Hop:
