@@ -4,16 +4,15 @@ ipvs_netlink.json was recorded in the test machine (tests/vm/record_netlink.py).
 """
 
 import errno
-import json
 import struct
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipvs_recording import Recorded, rows
 from trimaran.director.ipvs import (
     SCTP,
     TCP,
@@ -38,10 +37,7 @@ from trimaran.director.ipvs_wire import Command, MalformedError, Message, decode
 from trimaran.system.generic_netlink import NoFamilyError
 from trimaran.system.ipvs import Ipvs
 
-ROWS = {
-    row["command"]: row
-    for row in json.loads(Path(__file__).with_name("ipvs_netlink.json").read_text())
-}
+ROWS = rows("ipvs_netlink.json")
 V4, V6 = IPv4Address, IPv6Address
 WEB = Listen(TCP, V4("10.0.0.100"), 80)
 DNS = Listen(UDP, V6("fd00::100"), 53)
@@ -111,40 +107,6 @@ CHANGES = {
 }
 
 
-class Recorded:
-    """The kernel of a recording: answers a recorded question as it did then."""
-
-    def __init__(self, command: str) -> None:
-        messages = {way: map(bytes.fromhex, ROWS[command][way]) for way in ("sent", "heard")}
-        # A conversation is known by its sequence number and port, which are bytes 8 to 16.
-        self._conversations = {message[16:]: message[8:16] for message in messages["sent"]}
-        self._heard = list(messages["heard"])
-        self._queue: list[bytes] = []
-
-    def send(self, data: bytes, /) -> None:
-        _, family, _, sequence, _ = struct.unpack_from("=IHHII", data)
-        if family == 16:  # which number has IPVS?
-            number = struct.pack("=BBH", 1, 2, 0) + struct.pack("=HHHH", 6, 1, 0x20, 0)
-            rows = [(16, number), (2, bytes(4))]
-        else:
-            conversation = self._conversations[data[16:]]
-            rows = [
-                (int.from_bytes(message[4:6], "little"), message[16:])
-                for message in self._heard
-                if message[8:16] == conversation
-            ]
-        self._queue = [
-            struct.pack("=IHHII", 16 + len(body), kind, 0, sequence, 0) + body
-            for kind, body in rows
-        ]
-
-    def recv(self, size: int, /) -> bytes:
-        return self._queue.pop(0)
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("command", CHANGES)
 def test_our_request_is_ipvsadms_byte_for_byte(command: str) -> None:
     recorded = bytes.fromhex(ROWS[command]["sent"][-1])[16:]
@@ -154,7 +116,7 @@ def test_our_request_is_ipvsadms_byte_for_byte(command: str) -> None:
 
 
 def test_a_whole_table_is_read() -> None:
-    with Ipvs(Recorded("ipvsadm -Ln")) as ipvs:
+    with Ipvs(Recorded(ROWS["ipvsadm -Ln"])) as ipvs:
         assert ipvs.info() == Info(0x010201, 4096)
         rows = ipvs.services()
         assert {row.service for row in rows} == {
@@ -179,11 +141,11 @@ def test_a_whole_table_is_read() -> None:
 
 
 def test_daemons_and_timeouts_are_read() -> None:
-    with Ipvs(Recorded("ipvsadm -Ln --daemon")) as ipvs:
+    with Ipvs(Recorded(ROWS["ipvsadm -Ln --daemon"])) as ipvs:
         first, second = ipvs.daemons()
     assert first == Daemon(SyncState.MASTER, "d0", 7, 1472, V4("224.0.0.81"), 8848, 1)
     assert second == Daemon(SyncState.BACKUP, "d0", 8, 1024, V6("ff02::81"), 8850, 3)
-    with Ipvs(Recorded("ipvsadm -Ln --timeout")) as ipvs:
+    with Ipvs(Recorded(ROWS["ipvsadm -Ln --timeout"])) as ipvs:
         assert ipvs.timeouts() == Timeouts(100, 20, 30)
 
 
@@ -206,7 +168,7 @@ REFUSED = {
 @pytest.mark.parametrize("command", REFUSED)
 def test_a_refusal_is_an_error_with_the_kernels_number(command: str) -> None:
     message, number = REFUSED[command]
-    with Ipvs(Recorded(command)) as ipvs, pytest.raises(OSError) as raised:
+    with Ipvs(Recorded(ROWS[command])) as ipvs, pytest.raises(OSError) as raised:
         ipvs.do(message)
     assert raised.value.errno == number
 
@@ -219,7 +181,7 @@ def test_a_kernel_without_ipvs_is_told_apart() -> None:
             self._queue = [struct.pack("=I", 20) + refusal + struct.pack("=i", -errno.ENOENT)]
 
     with pytest.raises(NoFamilyError, match="IPVS"):
-        Ipvs(Without("ipvsadm -Ln"))
+        Ipvs(Without(ROWS["ipvsadm -Ln"]))
 
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))

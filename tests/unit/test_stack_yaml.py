@@ -103,7 +103,7 @@ GOLDEN = [
     ),
     (
         "front:80", "frnt:80",
-        ["22:13: 'frnt' is neither a virtual router nor an IPv4 address "
+        ["22:13: 'frnt' is neither a virtual router nor an IP address "
          "(did you mean 'front'? allowed: front)"],
     ),
     ("front:80", "front:http", ["22:13: 'http' is not a port: a number from 1 to 65535"]),
@@ -117,7 +117,7 @@ GOLDEN = [
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
          "(did you mean 'weight'? allowed: check, checks, inhibit_on_failure, notify_down, "
          "notify_up, weight)",
-         "26:40: 'node8' is neither a node nor an IPv4 address "
+         "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),
     (
@@ -128,7 +128,7 @@ GOLDEN = [
     (
         "node4: {weight: 1}", "node2: {weight: 1}",
         ["26:20: node 'node2' directs this service and cannot be its real server too "
-         "(use another node)"],
+         "(it can where no other node directs the service: use another node)"],
     ),
     (
         "upstream: {node6: 1, node7: 1}", "upstream: {node6: 1}, nginx: nginx.conf",

@@ -15,6 +15,7 @@ NETLINK_GENERIC = 16
 GENL_CONTROL = 16  # the family that resolves families
 NLMSG_DONE_OR_ERROR = (2, 3)
 ETH_P_ALL = 3
+SO_RCVBUFFORCE = 33
 LINK = "nlmon0"
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     subprocess.run(["ip", "link", "set", LINK, "up"], check=True)
     watch = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
     watch.bind((LINK, 0))
-    watch.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    watch.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
     watch.setblocking(False)
     rows = [record(watch, command) for command in commands]
     print(json.dumps(rows))

@@ -95,12 +95,17 @@ def digest(
 
 @app.command()
 def status(
-    node: RunningNode = None, run_dir: RunDirectoryOption = None, json: Json = False
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+    drops: Annotated[
+        bool, typer.Option("--drops", help="Why the director dropped packets, in sentences.")
+    ] = False,
 ) -> None:
     """What the node's roles are doing."""
     from trimaran.cli.status import show_status
 
-    show_status(node, run_dir, as_json=json)
+    show_status(node, run_dir, as_json=json, drops=drops)
 
 
 @app.command()

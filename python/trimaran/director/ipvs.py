@@ -101,6 +101,9 @@ class Tunnel:
     checksum: Checksum = Checksum.NONE
 
 
+PLAIN_TUNNEL = Tunnel()
+
+
 @dataclass(frozen=True)
 class Destination:
     """A real server of a service, as it is asked for. No new connections above `upper` (0: no
@@ -112,7 +115,7 @@ class Destination:
     weight: int = 1
     upper: int = 0
     lower: int = 0
-    tunnel: Tunnel = Tunnel()
+    tunnel: Tunnel = PLAIN_TUNNEL
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,42 @@ class Load:
     active: int = 0
     inactive: int = 0
     persistent: int = 0
+
+
+NO_LOAD = Load()
+NO_COUNTERS = Counters()
+
+
+@dataclass(frozen=True)
+class DestinationRow:
+    """A destination as it is."""
+
+    destination: Destination
+    load: Load = NO_LOAD
+    counters: Counters = NO_COUNTERS
+
+
+@dataclass(frozen=True)
+class ServiceRow:
+    """A service as it is."""
+
+    service: Service
+    counters: Counters = NO_COUNTERS
+    destinations: tuple[DestinationRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A flow, or a template of persistence. `state` as IPVS names it; ends are (address, port)."""
+
+    protocol: int
+    client: tuple[Address, int]
+    virtual: tuple[Address, int]
+    destination: tuple[Address, int]
+    state: str
+    expires_s: int
+    engine: str = ""
+    engine_data: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,3 +214,14 @@ class Info:
 
     version: int
     table_size: int
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that is listed."""
+
+    info: Info
+    services: tuple[ServiceRow, ...] = ()
+    timeouts: Timeouts = Timeouts(900, 120, 300)
+    daemons: tuple[Daemon, ...] = ()
+    connections: tuple[Connection, ...] = ()

@@ -1,10 +1,15 @@
 """What the director process is told: plain frozen data."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
-from typing import Literal
+from ipaddress import IPv4Address, IPv6Address, _BaseAddress
+from typing import TYPE_CHECKING, Literal
 
 from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
+
+if TYPE_CHECKING:
+    IPAddress = IPv4Address | IPv6Address
+else:
+    IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
 
 @dataclass(frozen=True)
@@ -12,7 +17,7 @@ class RealServerSettings:
     """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
 
     name: str
-    address: IPv4Address
+    address: IPAddress
     port: int
     weight: int
     checks: dict[str, CheckSettings] = field(default_factory=dict)
@@ -23,12 +28,13 @@ class RealServerSettings:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """One VIP:port; a listen address that stands for several becomes one of these each."""
+    """One VIP:port; a listen address that stands for several becomes one of these each. Port 0 is
+    every port that no other service has."""
 
     name: str
-    address: IPv4Address
+    address: IPAddress
     port: int
-    protocol: Literal["tcp"]
+    protocol: Literal["tcp", "udp"]
     scheduler: Literal["rr", "wrr", "fo"]
     real_servers: tuple[RealServerSettings, ...]
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -58,3 +64,4 @@ class DirectorSettings:
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
     flow_sync: FlowSyncSettings | None = None
+    hook: Literal["auto", "tc", "xdp"] = "auto"

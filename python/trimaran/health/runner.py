@@ -51,8 +51,9 @@ class Runner:
         self._failed = failed
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled, also where there is nothing to probe."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.Event().wait())
             for place, (check, watched) in enumerate(self.watched.items()):
                 delay = first_delay(check, place, len(self.watched))
                 tasks.create_task(self._watch(check, watched, delay))

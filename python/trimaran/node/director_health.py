@@ -5,11 +5,10 @@ import asyncio
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from ipaddress import IPv4Address
 from typing import Any
 
 from trimaran.director.plan import RealKey, key_of
-from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.health.pool import Member, Standing, slow_start, stand, weight_of
 from trimaran.health.runner import Runner, Watched
 from trimaran.health.settings import CheckSettings, ScriptSettings, kind_of
@@ -112,7 +111,7 @@ class DirectorHealth:
         """Some service wants its checks suspended while its address is elsewhere."""
         return any(service.settings.pool.ha_suspend for service in self._services)
 
-    def suspend(self, carried: Set[IPv4Address]) -> None:
+    def suspend(self, carried: Set[IPAddress]) -> None:
         """Suspend the checks of `ha_suspend` services whose address this node does not have, and
         of nobody else; resume the others."""
         for service in self._services:

@@ -16,16 +16,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from trimaran.director.plan import RealKey, key_of
+from trimaran.director.reasons import EXPLAINED, NOTICES
 from trimaran.director.settings import DirectorSettings, RealServerSettings
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain
 from trimaran.system import clock, neighbours
-from trimaran.system.datapath import NOTICES
 from trimaran.system.director_machine import Condition, DirectorMachine, Figures
 from trimaran.system.errors import CannotRunError
 
-HOOK = "tc"
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
@@ -152,7 +151,7 @@ class DirectorRole:
     def _tell(self, condition: Condition) -> None:
         interface = self._settings.interface
         if condition.attached:
-            message = f"the director is attached to {interface} ({HOOK})"
+            message = f"the director is attached to {interface} ({self._machine.hook})"
             self._event("director.attached", interface, message, condition.attached, {})
         if condition.well != self._condition.well:
             self._say("well", well=condition.well, cause=condition.cause)
@@ -189,7 +188,8 @@ class DirectorRole:
     def _status(self, figures: Figures, listed: set[RealKey]) -> dict[str, Any]:
         drops = {name: n for name, n in figures.reasons.items() if name not in NOTICES}
         return {
-            "hook": HOOK,
+            "hook": self._machine.hook,
+            "hook_cause": self._machine.hook_cause,
             "interface": self._settings.interface,
             "well": self._condition.well,
             "services": [
@@ -208,6 +208,7 @@ class DirectorRole:
                 for index, service in enumerate(self._settings.services)
             ],
             "drops": drops,
+            "explained": {name: EXPLAINED[name] for name, n in figures.reasons.items() if n},
             "flows": {"live": figures.live} | {name: figures.reasons[name] for name in NOTICES},
             "flow_sync": self._sync_status(),
         }
@@ -230,7 +231,7 @@ class DirectorRole:
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
-            "forward": "Route",
+            "forward": "Local" if key in figures.local else "Route",
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,

@@ -1,7 +1,6 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import PurePath
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 from trimaran.director.settings import (
     DirectorSettings,
     FlowSyncSettings,
+    IPAddress,
     RealServerSettings,
     ServiceSettings,
 )
@@ -66,8 +66,14 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         if node in resolve.directors(stack, service)
         for settings in _services(stack, name, service)
     )
-    interface = stack.nodes[node].interface
-    return DirectorSettings(node, interface, str(pins), services, flow_sync=_flow_sync(stack, node))
+    return DirectorSettings(
+        node,
+        stack.nodes[node].interface,
+        str(pins),
+        services,
+        flow_sync=_flow_sync(stack, node),
+        hook=stack.datapath,
+    )
 
 
 def _flow_sync(stack: Stack, node: str) -> FlowSyncSettings | None:
@@ -84,7 +90,7 @@ def _flow_sync(stack: Stack, node: str) -> FlowSyncSettings | None:
 def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[ServiceSettings]:
     for address, port in resolve.listen_addresses(stack, service):
         servers = tuple(
-            _real_server(stack, service, word, server, port)
+            _real_server(stack, service, word, server, (address, port))
             for word, server in service.real_servers.items()
         )
         yield ServiceSettings(
@@ -95,14 +101,19 @@ def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[Serv
             service.scheduler,
             servers,
             _pool(service),
-            _sorry(stack, service, port),
+            _sorry(stack, service, (address, port)),
         )
 
 
 def _real_server(
-    stack: Stack, service: VirtualService, word: str, server: RealServer, port: int
+    stack: Stack,
+    service: VirtualService,
+    word: str,
+    server: RealServer,
+    listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
-    address, _port = resolve.address_of(stack, word)
+    vip, port = listen
+    address, _port = resolve.real_address_of(stack, word, vip.version)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -119,10 +130,13 @@ def _real_server(
     )
 
 
-def _sorry(stack: Stack, service: VirtualService, port: int) -> RealServerSettings | None:
+def _sorry(
+    stack: Stack, service: VirtualService, listen: tuple[IPAddress, int]
+) -> RealServerSettings | None:
     if service.sorry_server is None:
         return None
-    address, _port = resolve.address_of(stack, service.sorry_server)
+    vip, port = listen
+    address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
     return RealServerSettings(service.sorry_server, address, port, 1)
 
 
@@ -146,7 +160,7 @@ def _script(script: Script | None) -> ScriptSettings | None:
 _TARGET = {"address", "port", "source", "source_port", "interface", "mark"}
 
 
-def _check(check: Check, address: IPv4Address, port: int) -> CheckSettings:
+def _check(check: Check, address: IPAddress, port: int) -> CheckSettings:
     asked = getattr(check, check.kind)
     own = {name: getattr(asked, name, None) for name in _TARGET}
     return CheckSettings(

@@ -5,7 +5,7 @@ becomes a Stack whose only named node is the one it was written for, and whose o
 known by address.
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface, model_validator
@@ -30,6 +30,9 @@ class Node(Model):
     interface's own first address is used then."""
 
     address: IPv4Address | None = None
+    address6: IPv6Address | None = Field(
+        default=None, description="where the real server of an IPv6 virtual service is"
+    )
     interface: str = "eth0"
 
 
@@ -173,8 +176,9 @@ class RealServer(Model):
 
 
 class VirtualService(Model):
-    """VIP:port at L4. `listen` is 'ROUTER:port' or 'ADDRESS:port'; the keys of `real_servers` are
-    node names or addresses.
+    """VIP:port at L4. `listen` is 'ROUTER:port', 'ADDRESS:port' or '[IPV6]:port', port 0 being
+    every port without a service of its own; the keys of `real_servers` are node names or
+    addresses.
 
     The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
@@ -183,7 +187,7 @@ class VirtualService(Model):
     `ha_suspend`: nobody is checked while this node does not carry the service's address."""
 
     listen: str
-    protocol: Literal["tcp"] = "tcp"
+    protocol: Literal["tcp", "udp"] = "tcp"
     scheduler: Literal["rr", "wrr", "fo"] = "wrr"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
@@ -245,6 +249,11 @@ class Stack(Model):
     notify: Notification = Notification()
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
+    datapath: Literal["auto", "tc", "xdp"] = Field(
+        default="auto",
+        description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
+        "has it, else tc",
+    )
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

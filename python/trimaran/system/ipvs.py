@@ -1,37 +1,22 @@
 """The kernel's IPVS: its seventeen commands, by generic netlink."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 
 from trimaran.director.ipvs import (
     Counters,
     Daemon,
-    Destination,
+    DestinationRow,
     Info,
     Load,
     Service,
     ServiceKey,
+    ServiceRow,
+    State,
     Timeouts,
 )
 from trimaran.director.ipvs_wire import FAMILY, Command, Message, decode, encode
 from trimaran.system.generic_netlink import GenericNetlink, Wire
-
-
-@dataclass(frozen=True)
-class ServiceRow:
-    """A service as it is in the kernel."""
-
-    service: Service
-    counters: Counters
-
-
-@dataclass(frozen=True)
-class DestinationRow:
-    """A destination as it is in the kernel."""
-
-    destination: Destination
-    load: Load
-    counters: Counters
 
 
 class Ipvs:
@@ -97,6 +82,14 @@ class Ipvs:
         """The synchronisation daemons that run."""
         rows = self._ask(Message(Command.GET_DAEMON), dump=True)
         return [row.daemon for row in rows if row.daemon]
+
+    def state(self) -> State:
+        """All that is listed, without the connections."""
+        rows = tuple(
+            replace(row, destinations=tuple(self.destinations(row.service.key)))
+            for row in self.services()
+        )
+        return State(self.info(), rows)
 
     def _ask(self, message: Message, *, dump: bool = False) -> list[Message]:
         return [decode(answer) for answer in self._netlink.ask(encode(message), dump=dump)]

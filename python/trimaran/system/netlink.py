@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address, ip_interface
 from types import TracebackType
 
 from pyroute2 import IPRoute
@@ -88,9 +88,13 @@ class Netlink:
         rows = self._route.get_addr(family=socket.AF_INET, index=link.index)
         return [_interface(row) for row in rows]
 
-    def carried(self) -> set[IPv4Address]:
-        """Every IPv4 address of this namespace."""
-        return {_interface(row).ip for row in self._route.get_addr(family=socket.AF_INET)}
+    def own_addresses(self) -> frozenset[IPv4Address | IPv6Address]:
+        """Every address that this namespace carries."""
+        found = (
+            row.get_attr("IFA_LOCAL") or row.get_attr("IFA_ADDRESS")
+            for row in self._route.get_addr()
+        )
+        return frozenset(ip_address(address) for address in found if address)
 
     def every_address(self, name: str) -> list[Interface]:
         """The usable addresses of an interface, IPv4 and then IPv6: without those of which

@@ -95,6 +95,15 @@ fn every_struct_is_the_same_on_both_sides() {
         protocol,
         zero
     );
+    same!(
+        btf,
+        "service_key6",
+        ServiceKey6,
+        address,
+        port,
+        protocol,
+        zero
+    );
     same!(btf, "service", Service, index, flags);
     same!(
         btf,
@@ -102,13 +111,24 @@ fn every_struct_is_the_same_on_both_sides() {
         NextHop,
         destination_mac,
         source_mac,
-        interface
+        interface,
+        mtu
     );
     same!(btf, "real", Real, address, port, current, flags, service, hops);
     same!(
         btf,
         "flow_key",
         FlowKey,
+        source_address,
+        address,
+        source_port,
+        port,
+        protocol
+    );
+    same!(
+        btf,
+        "flow_key6",
+        FlowKey6,
         source_address,
         address,
         source_port,
@@ -161,7 +181,11 @@ fn every_number_is_the_same_on_both_sides() {
     let reasons = enumerators(header, "enum reason {");
     let ours = REASONS.map(|name| format!("REASON_{}", name.to_uppercase()));
     assert_eq!(reasons[..reasons.len() - 1], ours);
-    for (name, value) in [("REAL_USED", REAL_USED), ("REAL_LISTED", REAL_LISTED)] {
+    for (name, value) in [
+        ("REAL_USED", REAL_USED),
+        ("REAL_LISTED", REAL_LISTED),
+        ("REAL_LOCAL", REAL_LOCAL),
+    ] {
         assert!(header.contains(&format!("{name} = {value},")), "{name}");
     }
 }

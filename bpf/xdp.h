@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* The XDP entry point: before any sk_buff is made. Included by director.bpf.c. */
+#ifndef TRIMARAN_XDP_H
+#define TRIMARAN_XDP_H
+
+/* Frames of others come here too (promiscuous mode, a flooding switch): they are not balanced. */
+ALWAYS_INLINE int is_for_us(const struct window *window)
+{
+	struct ethernet *ethernet = window->data;
+	__u32 zero = 0;
+	__u64 *mac = bpf_map_lookup_elem(&station, &zero);
+	__u64 destination = 0;
+
+	if (!mac || (void *)(ethernet + 1) > window->end)
+		return 0;
+	__builtin_memcpy(&destination, ethernet->destination, 6);
+	return destination == *mac;
+}
+
+NOINLINE int answer_xdp(struct xdp_md *xdp, const struct window *window,
+			const struct packet *packet, __u32 mtu)
+{
+	struct answer answer;
+	__u32 length = packet->is6 ? answer6(window, packet, mtu, &answer) :
+				     answer4(window, packet, mtu, &answer);
+	__u32 network = packet->network;
+
+	swap_macs(window);
+	if (length < 1 || length > sizeof(answer) ||
+	    bpf_xdp_adjust_tail(xdp, (int)(network + length) - (int)window->length) ||
+	    bpf_xdp_store_bytes(xdp, network, &answer, length))
+		return XDP_DROP;
+	return XDP_TX;
+}
+
+ALWAYS_INLINE int direct_xdp(struct xdp_md *xdp)
+{
+	struct next_hop hop;
+	struct packet packet;
+	struct window window = {
+		.data = (void *)(long)xdp->data,
+		.end = (void *)(long)xdp->data_end,
+		.length = bpf_xdp_get_buff_len(xdp),
+		.segments = 1,
+	};
+
+	if (!is_for_us(&window))
+		return XDP_PASS;
+	switch (decide(&window, &packet, &hop)) {
+	case PASS:
+		return XDP_PASS;
+	case DROP:
+		return XDP_DROP;
+	case ANSWER:
+		return answer_xdp(xdp, &window, &packet, hop.mtu);
+	case FORWARD:
+		break;
+	}
+	if (!rewrite(&window, &packet, &hop))
+		return XDP_DROP;
+	return hop.interface == xdp->ingress_ifindex ? XDP_TX : bpf_redirect(hop.interface, 0);
+}
+
+#endif
