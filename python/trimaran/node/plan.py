@@ -12,6 +12,7 @@ from trimaran.director.settings import (
     IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
 from trimaran.health.settings import (
     CheckSettings,
@@ -20,6 +21,7 @@ from trimaran.health.settings import (
     ScriptSettings,
     Target,
 )
+from trimaran.node.plan_notify import notify_settings
 from trimaran.node.plan_vrrp import vrrp_settings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -27,7 +29,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualService
+from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -51,6 +53,8 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     roles |= _named("proxy", _proxies(stack, node))
     roles |= _named("site", _sites(stack, node))
     vrrp = vrrp_settings(stack, node)
+    if vrrp.routers and (notify := notify_settings(stack, node)):
+        roles["notify"] = notify  # before vrrp, whose last words it passes on
     if vrrp.routers:
         roles["vrrp"] = vrrp
     return NodePlan(node, roles)
@@ -111,7 +115,8 @@ def _real_server(
     listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
     vip, port = listen
-    address, _port = resolve.real_address_of(stack, word, vip.version)
+    address, _port = resolve.server_address(stack, service, word, vip.version)
+    forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -125,6 +130,8 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
+        forward,
+        _tunnel(tunnel),
     )
 
 
@@ -135,7 +142,15 @@ def _sorry(
         return None
     vip, port = listen
     address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
-    return RealServerSettings(service.sorry_server, address, port, 1)
+    tunnel = _tunnel(service.tunnel or Tunnel())
+    forward = service.forward
+    return RealServerSettings(
+        service.sorry_server, address, port, 1, forward=forward, tunnel=tunnel
+    )
+
+
+def _tunnel(tunnel: Tunnel) -> TunnelSettings:
+    return TunnelSettings(tunnel.type, tunnel.port or 0, tunnel.checksum)
 
 
 def _pool(service: VirtualService) -> PoolSettings:
