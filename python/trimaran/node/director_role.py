@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from trimaran.director.explain import service_of, words
 from trimaran.director.overlay import Overlay, server_place
+from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.reasons import EXPLAINED, NOTICES
 from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
@@ -176,6 +178,9 @@ class DirectorRole:
         if message["name"] == "change":
             self._change(message)
             return
+        if message["name"] == "explain":
+            await self._explain(message)
+            return
         if message["name"] != "status":
             error = f"the director knows no request '{message['name']}'"
             self._say("reply", id=message["id"], error=error)
@@ -188,6 +193,27 @@ class DirectorRole:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._say("reply", id=message["id"], value=self._status(figures, listed))
+
+    async def _explain(self, message: Message) -> None:
+        """What would become of a packet, in words."""
+        try:
+            question = from_plain(Question, message["arguments"])
+            outcome, key = await self._in_thread(lambda: self._machine.explain(question))
+            figures, listed = await self._in_thread(
+                lambda: (self._machine.figures(), self._machine.listed())
+            )
+        except (OSError, ValueError) as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        status = self._status(figures, listed)
+        service = service_of(question, status["services"])
+        reals = service["real_servers"] if service else []
+        place = (str(key[1]), key[2]) if key else None
+        real = next((row for row in reals if (row["address"], row["port"]) == place), None)
+        interface, hook = self._settings.interface, status["hook"]
+        lines = words(question, outcome, service, real, interface, hook)
+        value = {"verdict": outcome.verdict, "reasons": outcome.reasons, "lines": lines}
+        self._say("reply", id=message["id"], value=value)
 
     def _change(self, message: Message) -> None:
         """What operators ask for: answered with all that was ever changed, for whoever starts us

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimaran.director.explain import Outcome
+from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, desired, difference, indices
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
 from trimaran.director.tables import Hop, Tables
@@ -132,6 +134,14 @@ class DirectorMachine:
             count.live,
             {key for key, index in known.items() if self._tables.reals[index].local},
         )
+
+    def explain(self, question: Question) -> tuple[Outcome, RealKey | None]:
+        """What would become of a packet, and to whom it would go."""
+        # The frame is for this machine: tc's device is then lo, whose address is zeros.
+        mac = self._link.mac if self.hook == "xdp" and self._link else bytes(6)
+        outcome = self._director.explain(question, mac, self.hook)
+        known = {index: key for key, index in indices(self._tables).items()}
+        return outcome, known.get(-1 if outcome.real is None else outcome.real)
 
     def start_sync(self) -> None:
         """Exchange flows with the peers, if there are any. The tables must be in place."""

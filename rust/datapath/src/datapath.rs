@@ -121,21 +121,40 @@ impl Datapath {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
-        let mut ebpf = loader.load(object)?;
-        load_program(&mut ebpf, name)?;
-        let mut datapath = Self {
-            ebpf,
-            program: name,
-            pin_directory: pin_directory.map(Path::to_owned),
-            adopted,
-            generation: Arc::default(),
-            sync: None,
-        };
+        let ebpf = loader.load(object)?;
+        let mut datapath = Self::of(ebpf, name)?;
+        datapath.pin_directory = pin_directory.map(Path::to_owned);
+        datapath.adopted = adopted;
         if !adopted {
             // Last, and so the sign that the maps beside it are whole.
             datapath.array::<u32>("layout")?.set(0, LAYOUT_VERSION, 0)?;
         }
         Ok(datapath)
+    }
+
+    /// Of an object that was loaded already: nothing of it outlives the value but what is pinned.
+    pub(crate) fn of(mut ebpf: Ebpf, name: &'static str) -> Result<Self, Error> {
+        load_program(&mut ebpf, name)?;
+        Ok(Self {
+            ebpf,
+            program: name,
+            pin_directory: None,
+            adopted: false,
+            generation: Arc::default(),
+            sync: None,
+        })
+    }
+
+    pub(crate) fn pin_directory(&self) -> Option<PathBuf> {
+        self.pin_directory.clone()
+    }
+
+    pub(crate) fn program_name(&self) -> &'static str {
+        self.program
+    }
+
+    pub(crate) fn map(&mut self, name: &str) -> &mut Map {
+        self.ebpf.map_mut(name).expect(OURS)
     }
 
     /// The maps were there already, with their flows.
@@ -439,7 +458,10 @@ impl Datapath {
         )?)
     }
 
-    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>, Error> {
+    pub(crate) fn array<V: aya::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<Array<&mut MapData, V>, Error> {
         Ok(Array::try_from(self.ebpf.map_mut(name).expect(OURS))?)
     }
 
@@ -485,7 +507,7 @@ pub fn program_of(id: u32) -> Result<Option<(String, OwnedFd)>, Error> {
     Ok(Some((name, fd.map_err(Error::Sync)?)))
 }
 
-fn is_absent(error: &MapError) -> bool {
+pub(crate) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),

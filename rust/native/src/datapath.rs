@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use trimaran_datapath::layout::{NextHop, Real, REAL_LISTED, REAL_LOCAL};
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, Error, Hook, Listen, Room, Way};
+use trimaran_datapath::{narrow, Conversation, Error, Hook, Listen, Room, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -287,6 +287,37 @@ impl Datapath {
         shown.set_item("refused", status.refused)?;
         shown.set_item("error", status.error)?;
         Ok(Some(shown))
+    }
+
+    #[allow(clippy::too_many_arguments)] // a packet's five names
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        frame: &[u8],
+        source: &str,
+        source_port: u16,
+        address: &str,
+        port: u16,
+        protocol: u8,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let who = Conversation {
+            source: parsed(source)?,
+            source_port,
+            to: listen(address, port, protocol)?,
+        };
+        let found = py
+            .detach(|| self.lock().explain(frame, who))
+            .map_err(raised)?;
+        let flow = found
+            .before
+            .map(|flow| (flow.real, flow.state, flow.flags, flow.age_s));
+        let shown = PyDict::new(py);
+        shown.set_item("verdict", found.run.verdict)?;
+        shown.set_item("packet", PyBytes::new(py, &found.run.packet))?;
+        shown.set_item("flow", flow)?;
+        shown.set_item("real", found.real)?;
+        shown.set_item("reasons", found.reasons)?;
+        Ok(shown)
     }
 
     #[pyo3(signature = (frame, repeat=1))]
