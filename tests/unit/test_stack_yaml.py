@@ -117,8 +117,8 @@ GOLDEN = [
     (
         "{node4: {weight: 1}, node5", "{node4: {wieght: 1}, node8",
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
-         "(did you mean 'weight'? allowed: check, checks, inhibit_on_failure, notify_down, "
-         "notify_up, weight)",
+         "(did you mean 'weight'? allowed: check, checks, forward, inhibit_on_failure, "
+         "notify_down, notify_up, tunnel, weight)",
          "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),
@@ -331,3 +331,10 @@ def test_a_wrong_flow_sync_is_named(written: str, said: str) -> None:
 def test_directors_without_flow_sync_are_warned_of() -> None:
     _, notes = read_stack(TEXT.replace(f"flow_sync: {KEY}", ""), "stack.yaml")
     assert ["flows are not synchronised" in note.message for note in notes] == [True]
+
+
+def test_the_kernels_ipvs_cannot_do_everything() -> None:
+    _, notes = read_stack(f"datapath: ipvs\n{TEXT}", "stack.yaml")
+    assert ["flow_sync has no effect" in note.message for note in notes] == [True]
+    every = f"datapath: ipvs\n{TEXT}".replace("front:80", "front:0")
+    assert any("only to persistent clients" in problem for problem in problems(every))

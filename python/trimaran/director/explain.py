@@ -57,10 +57,11 @@ def words(
         lines.append(("choice", _choice(outcome, service)))
     if real is not None:
         lines.append(("real server", _real(real)))
-        lines += [("check", _check(check)) for check in real["checks"]]
+        if len(real["checks"]) > 1:
+            lines += [("check", _check(check)) for check in real["checks"]]
     elif service is not None:
         lines += [("not chosen", _real(each)) for each in service["real_servers"]]
-    lines += _way(outcome, interface)
+    lines += _way(outcome, interface, real)
     lines += [("because", f"{name}: {EXPLAINED[name]}") for name in outcome.reasons]
     lines.append(("asked", f"the {hook} program, over the live tables; nothing was changed"))
     return lines
@@ -135,14 +136,13 @@ def _last(check: Row) -> str:
     return f"{outcome} {check['ago_s']:.1f} s ago, took {check['latency_ms']:.1f} ms"
 
 
-def _way(outcome: Outcome, interface: str) -> Iterator[Line]:
+def _way(outcome: Outcome, interface: str, real: Row | None) -> Iterator[Line]:
     if outcome.verdict != "forwarded":
         return
     packet = outcome.packet
-    yield (
-        "way",
-        (f"direct routing by {interface}, to MAC {_mac(packet[:6])} from MAC {_mac(packet[6:12])}"),
-    )
+    how = "through a tunnel" if real and real["forward"] == "Tunnel" else "direct routing"
+    macs = f"to MAC {_mac(packet[:6])} from MAC {_mac(packet[6:12])}"
+    yield "way", f"{how} by {interface}, {macs}"
 
 
 def _mac(data: bytes) -> str:

@@ -25,37 +25,42 @@ from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import clock, neighbours
-from trimaran.system.director_machine import Condition, DirectorMachine, Figures
+from trimaran.system.director_condition import Condition, Figures, Machine
+from trimaran.system.director_machine import DirectorMachine
 from trimaran.system.errors import CannotRunError
+from trimaran.system.ipvs_machine import IpvsMachine
 
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
+FORWARDS = {"dr": "Route", "tunnel": "Tunnel"}  # as ipvsadm has them
+
 T = TypeVar("T")
 
 
 class DirectorRole:
-    """Lives in one event loop; everything that touches the kernel runs in one other thread, in
-    order, so that a probe is never late because of it."""
+    """Lives in one event loop; what touches the kernel runs in other threads, so that a probe is
+    never late because of it: in one, in order, all that takes its time; in another the tables, so
+    that what the probes found is there at once."""
 
     def __init__(self, channel: Channel, settings: DirectorSettings, overlay: Overlay) -> None:
         self._channel = channel
         self._settings = settings
         self._changes = DirectorChanges(settings.services, overlay, self._event)
-        self._thread = ThreadPoolExecutor(1)
-        self._machine: DirectorMachine
-        self._news = asyncio.Event()
+        self._thread, self._quick = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._machine: Machine
+        self._news, self._flips = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
         services = self._changes.services
-        self._health = DirectorHealth(services, self._event, self._news.set, self._quorum)
+        self._health = DirectorHealth(services, self._event, self._flips.set, self._quorum)
         sync = settings.flow_sync
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
-        self._machine = await self._in_thread(lambda: DirectorMachine(self._settings))
+        self._machine = await self._in_thread(lambda: _machine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
         self._health.begin(down)
         try:
@@ -65,6 +70,7 @@ class DirectorRole:
         finally:
             await self._in_thread(self._machine.close)
             self._thread.shutdown()
+            self._quick.shutdown()
 
     async def _start(self) -> None:
         """Ready when the program is attached and the tables are in, with the MACs of all who
@@ -118,7 +124,12 @@ class DirectorRole:
             loop.add_reader(watch, self._look_again, watch)
             tasks = [
                 asyncio.create_task(work)
-                for work in (self._health.probe(), self._keep(), self._stopping.wait())
+                for work in (
+                    self._health.probe(),
+                    self._follow(),
+                    self._keep(),
+                    self._stopping.wait(),
+                )
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             loop.remove_reader(watch)
@@ -141,10 +152,24 @@ class DirectorRole:
             await self._converge()
             self._look_at_peers()
 
-    async def _converge(self) -> None:
+    async def _follow(self) -> None:
+        """What health found goes into the tables; whatever is slower comes after."""
+        while True:
+            await self._flips.wait()
+            self._flips.clear()
+            with suppress(OSError):  # looking finds the same, and says so
+                await self._put()
+            self._news.set()
+
+    async def _put(self) -> None:
         services, out = self._health.wanted()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._quick, self._machine.follow, services, out)
+
+    async def _converge(self) -> None:
         try:
-            condition = await self._in_thread(lambda: self._machine.converge(services, out))
+            await self._put()
+            condition = await self._in_thread(self._machine.look)
             if self._health.may_suspend:
                 self._health.suspend(await self._in_thread(self._machine.carried))
         except OSError as error:
@@ -279,7 +304,7 @@ class DirectorRole:
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
-            "forward": "Local" if key in figures.local else "Route",
+            "forward": "Local" if key in figures.local else FORWARDS[real.forward],
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
@@ -306,6 +331,10 @@ class DirectorRole:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _machine(settings: DirectorSettings) -> Machine:
+    return IpvsMachine(settings) if settings.hook == "ipvs" else DirectorMachine(settings)
 
 
 def configuration(channel: Channel) -> tuple[DirectorSettings, Overlay]:

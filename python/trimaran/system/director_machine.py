@@ -1,9 +1,9 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
-calls from one thread, in whose network namespace it lives."""
+calls from one thread, in whose network namespace it lives, but for `follow`."""
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from trimaran.director.explain import Outcome
@@ -13,34 +13,15 @@ from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSetti
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
 from trimaran.system.attachment import Attachment
-from trimaran.system.datapath import Count, DatapathError, Director, Hook, Traffic
+from trimaran.system.datapath import Count, DatapathError, Director, Hook
+from trimaran.system.director_condition import Condition, Figures
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
+from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Whether it forwards, and why not; `attached` is why the program was attached just now, empty
-    when it was in its place."""
-
-    well: bool
-    cause: str
-    attached: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is counted: by real server, and over all."""
-
-    flows: Mapping[RealKey, tuple[int, int]]
-    traffic: Mapping[RealKey, Traffic]
-    reasons: Mapping[str, int]
-    live: int
-    local: Set[RealKey]
 
 
 class DirectorMachine:
@@ -49,6 +30,7 @@ class DirectorMachine:
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
         self._addresses: list[IPAddress] = []
+        self._routed: list[IPAddress] = []
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -60,16 +42,20 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
+        self._routes = Routes(self._netlink)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
-        self._busy: Set[int] | None = None
+        self._wish: tuple[tuple[ServiceSettings, ...], Set[RealKey]] = ((), frozenset())
+        self._putting = Lock()  # decides and writes the tables
         self._sweep_due = 0.0
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
         has6 = any(service.address.version == 6 for service in settings.services)
         self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
         self._tables = self._director.tables()
+        # The indices that flows named, and the tables that were in place when they were counted.
+        self._busy: tuple[Tables | None, Set[int]] = (None, frozenset())
         if self._director.adopted:
             self._reason = "started: the pinned tables and flows were adopted"
         elif there:
@@ -85,15 +71,22 @@ class DirectorMachine:
             if not self._tables.reals[index].listed
         }
 
-    def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
-        """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
-        are the settings' with the weights of now; those in `down` are out of the tables."""
-        self._reach({real.address for service in services for real in service.real_servers})
-        if self._seen:  # what the probes found does not wait for the slower look at the machine
-            self._put(self._wanted(services, down))
+    def follow(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> None:
+        """Have this in the tables: `services` are the settings' with the weights of now; those in
+        `down` are out. Waits for no look at the machine: what the probes found is there at once.
+        Another thread may look meanwhile."""
+        self._wish = services, down
+        if self._link is not None:
+            self._put()
+
+    def look(self) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+        reals = [real for service in self._wish[0] for real in service.real_servers]
+        self._reach({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
         self._look()
         self._seen = self._hops()
-        self._put(self._wanted(services, down))
+        self._put()
         if clock.now() >= self._sweep_due:
             self._count()
         if self._link is None:
@@ -109,11 +102,21 @@ class DirectorMachine:
         if gone and self._neighbours is not None:
             self._neighbours.forget(gone)
         if gone or len(addresses) != len(self._addresses):
-            self._addresses = sorted(addresses, key=lambda each: (each.version, each.packed))
+            self._addresses = _sorted(addresses)
 
-    def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
+    def _wanted(self) -> Tables:
+        (services, down), (counted, busy) = self._wish, self._busy
         synced = self._settings.flow_sync is not None
-        return desired(services, self._tables, down, self._seen, self._busy, self._own, synced)
+        return desired(
+            services,
+            self._tables,
+            down,
+            self._seen,
+            busy if counted is self._tables else None,
+            self._own,
+            synced,
+            self._routes.ways(),
+        )
 
     def carried(self) -> Set[IPAddress]:
         """The addresses that this node has now."""
@@ -121,18 +124,21 @@ class DirectorMachine:
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._others())
+        routed = [address for address in self._routed if address not in self._own]
+        there = len(self._hops()) == len(self._others())
+        return self._link is not None and there and len(self._routes.ways()) == len(routed)
 
     def figures(self) -> Figures:
         """Counted now."""
         count = self._count()
-        known = indices(self._tables)
+        tables = self._tables
+        known = indices(tables)
         return Figures(
             {key: count.by_real.get(index, (0, 0)) for key, index in known.items()},
             {key: self._director.traffic(index) for key, index in known.items()},
             self._director.reasons(),
             count.live,
-            {key for key, index in known.items() if self._tables.reals[index].local},
+            {key for key, index in known.items() if tables.reals[index].local},
         )
 
     def explain(self, question: Question) -> tuple[Outcome, RealKey | None]:
@@ -154,8 +160,8 @@ class DirectorMachine:
 
     def listed(self) -> set[RealKey]:
         """The real servers that are in the table."""
-        known = indices(self._tables)
-        return {key for key, index in known.items() if self._tables.reals[index].listed}
+        tables = self._tables
+        return {key for key, index in indices(tables).items() if tables.reals[index].listed}
 
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
@@ -165,6 +171,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
+        self._routes.close()
         self._director.unpin()
         self._attachment.close()
         self._netlink.close()
@@ -184,6 +191,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             known = self._neighbours.resolved()
             self._neighbours.want(a for a in self._others() if a not in known)
+        self._routes.look([each for each in self._routed if each not in self._own])
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]
@@ -198,18 +206,19 @@ class DirectorMachine:
             if address in known
         }
 
-    def _put(self, wanted: Tables) -> None:
-        steps = difference(self._tables, wanted)
-        if steps:
-            self._director.apply(steps)
-            self._tables = wanted
-            self._busy = None
+    def _put(self) -> None:
+        with self._putting:
+            wanted = self._wanted()
+            steps = difference(self._tables, wanted)
+            if steps:
+                self._director.apply(steps)
+                self._tables = wanted
 
     def _count(self) -> Count:
-        started = clock.now()
+        started, counted = clock.now(), self._tables
         count = self._director.count_flows()
         ended = clock.now()
-        self._busy = set(count.by_real)
+        self._busy = counted, set(count.by_real)
         self._sweep_due = ended + max(SWEEP_PERIOD_S, (ended - started) * SWEEP_SHARE)
         return count
 
@@ -232,7 +241,7 @@ class DirectorMachine:
 
     def _hook_for(self, link: Link) -> tuple[Hook, str]:
         """XDP where there is a driver to have it, unless the configuration says which; and why."""
-        if self._settings.hook != "auto":
+        if self._settings.hook == "tc" or self._settings.hook == "xdp":
             return self._settings.hook, "as the configuration says"
         if self._attachment.has_driver(link.index):
             return "xdp", f"the driver of {link.name} has it"
@@ -241,3 +250,7 @@ class DirectorMachine:
     def _turn_to(self, hook: Hook, cause: str) -> None:
         self.hook, self.hook_cause = hook, cause
         self._director.turn_to(hook)
+
+
+def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))

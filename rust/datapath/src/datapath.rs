@@ -79,6 +79,23 @@ pub struct RunResult {
     pub ns: u64,
 }
 
+/// The flow tables alone.
+pub struct Sweeper {
+    flows: OwnedFd,
+    flows6: OwnedFd,
+}
+
+impl Sweeper {
+    /// See `Datapath::sweep`.
+    pub fn sweep(&self, age_s: u32) -> Result<Sweep, Error> {
+        let now_s = flows::now_s().saturating_add(age_s);
+        let mut sweep = Sweep::new();
+        flows::sweep::<FlowKey>(self.flows.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
+        flows::sweep::<FlowKey6>(self.flows6.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
+        Ok(sweep)
+    }
+}
+
 /// The director's data plane: its maps, and the program for tc.
 pub struct Datapath {
     ebpf: Ebpf,
@@ -323,20 +340,27 @@ impl Datapath {
         Ok(self.tables()?.set(service, &table, 0)?)
     }
 
-    /// The reals in use, with their indices.
-    pub fn reals(&mut self) -> Result<Vec<(u32, Real)>, Error> {
-        let map = self.array::<Real>("reals")?;
+    /// The reals in use, with their indices, and their tunnels where they have one.
+    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Option<Tunnel>)>, Error> {
         let mut found = Vec::new();
+        let map = self.array::<Real>("reals")?;
         for index in 0..MAX_REALS {
             let real = map.get(&index, 0)?;
             if real.flags & REAL_USED != 0 {
-                found.push((index, real));
+                found.push((index, real, None));
+            }
+        }
+        let tunnels = self.array::<Tunnel>("tunnels")?;
+        for (index, real, tunnel) in &mut found {
+            if real.flags & REAL_TUNNEL != 0 {
+                *tunnel = Some(tunnels.get(index, 0)?);
             }
         }
         Ok(found)
     }
 
-    /// Write a real server. `listed`: its flows are forwarded.
+    /// Write a real server. `listed`: its flows are forwarded; `tunnel`: through it, else directly.
+    #[allow(clippy::too_many_arguments)]
     pub fn set_real(
         &mut self,
         index: u32,
@@ -345,7 +369,11 @@ impl Datapath {
         service: u32,
         listed: bool,
         way: Way,
+        tunnel: Option<Tunnel>,
     ) -> Result<(), Error> {
+        if let Some(tunnel) = tunnel {
+            self.array::<Tunnel>("tunnels")?.set(index, tunnel, 0)?;
+        }
         let mut map = self.array::<Real>("reals")?;
         let mut real = map.get(&index, 0)?;
         let wanted = match way {
@@ -362,7 +390,8 @@ impl Datapath {
         real.service = service;
         real.flags = REAL_USED
             | if listed { REAL_LISTED } else { 0 }
-            | if way == Way::Local { REAL_LOCAL } else { 0 };
+            | if way == Way::Local { REAL_LOCAL } else { 0 }
+            | tunnel.map_or(0, |_| REAL_TUNNEL);
         map.set(index, real, 0)?;
         if turn {
             real.current = 1 - current as u8;
@@ -407,14 +436,21 @@ impl Datapath {
             .collect()
     }
 
+    /// What counts the flows, without us: a pass takes long where there are many.
+    pub fn sweeper(&mut self) -> Result<Sweeper, Error> {
+        let mut own = |name| -> Result<OwnedFd, Error> {
+            let fd = self.hash_fd(name)?;
+            fd.try_clone_to_owned().map_err(Error::Flows)
+        };
+        Ok(Sweeper {
+            flows: own("flows")?,
+            flows6: own("flows6")?,
+        })
+    }
+
     /// Count the flows and end the expired, as of `age_s` seconds from now (0, but for tests).
     pub fn sweep(&mut self, age_s: u32) -> Result<Sweep, Error> {
-        let now_s = flows::now_s().saturating_add(age_s);
-        let mut sweep = Sweep::new();
-        flows::sweep::<FlowKey>(self.hash_fd("flows")?, now_s, &mut sweep).map_err(Error::Flows)?;
-        flows::sweep::<FlowKey6>(self.hash_fd("flows6")?, now_s, &mut sweep)
-            .map_err(Error::Flows)?;
-        Ok(sweep)
+        self.sweeper()?.sweep(age_s)
     }
 
     /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is

@@ -14,7 +14,14 @@ use crate::layout::*;
 use crate::OBJECT;
 
 /// The maps that the program reads and never writes. A new map belongs here only if that is so.
-const READ_ONLY: [&str; 5] = ["services", "services6", "tables", "reals", "station"];
+const READ_ONLY: [&str; 6] = [
+    "services",
+    "services6",
+    "tables",
+    "reals",
+    "tunnels",
+    "station",
+];
 const ROOM: u32 = 16; // flows of the copy
 
 /// Who talks to whom.
