@@ -9,10 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimaran.node.nginx_process import VERSION
 from trimaran.stack.errors import StackError
 from trimaran.system.errors import CannotRunError
 
-VERSION = "1.31.4"  # of the nginx whose behaviour is aimed at
 DEFAULT_PREFIX, DEFAULT_FILE = "/etc/nginx/", "nginx.conf"
 SIGNALS = {
     "stop": signal.SIGTERM,

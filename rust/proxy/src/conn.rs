@@ -12,6 +12,8 @@ use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
 use crate::request::{Body, Refusal};
+use crate::snapshot::Location;
+use crate::status::At;
 use crate::sys;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ pub enum Waiting {
     PeerRead(u64),
     /// limit_req holds the request back.
     Delay(u64),
+    /// limit_rate holds the answer back.
+    Rate(u64),
     Linger,
 }
 
@@ -72,6 +76,18 @@ pub struct Client {
     pub served: u64,
     /// Its number among all connections.
     pub serial: u64,
+    /// When it was accepted.
+    pub since_ms: u64,
+    /// limit_rate: bytes per second (0 is without limit), whether `set` said so, after how many,
+    /// since when, how many went; and how long nothing may go.
+    pub rate: u64,
+    pub rate_set: bool,
+    pub rate_after: u64,
+    pub rate_from_ms: u64,
+    pub rate_sent: u64,
+    pub pause_ms: u64,
+    /// What the worker's gauge counts it as.
+    pub at: At,
     /// How long it may be idle: the word of the server that answered last.
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
@@ -160,6 +176,14 @@ impl Client {
             progress: true,
             served: 0,
             serial: 0,
+            since_ms: 0,
+            rate: 0,
+            rate_set: false,
+            rate_after: 0,
+            rate_from_ms: 0,
+            rate_sent: 0,
+            pause_ms: 0,
+            at: At::Waiting,
             keepalive_ms: 0,
             exchange: None,
             forward: None,
@@ -195,10 +219,28 @@ impl Client {
         true
     }
 
+    pub fn count_as(&mut self, core: &Core, at: At) {
+        if self.at != at {
+            core.shared.gauges[core.worker].moved(self.at, at);
+            self.at = at;
+        }
+    }
+
     fn wait(&mut self, core: &mut Core, waiting: Waiting) {
+        let at = match waiting {
+            Waiting::Idle => At::Waiting,
+            Waiting::Head => At::Reading,
+            _ => At::Writing,
+        };
+        self.count_as(core, at);
         // A head must be whole in time however its bytes trickle in; so must lingering end.
+        let waiting = match waiting {
+            Waiting::ClientSend if self.pause_ms > 0 => Waiting::Rate(self.pause_ms),
+            other => other,
+        };
         let fixed = matches!(waiting, Waiting::Head | Waiting::Linger | Waiting::Delay(_));
-        if self.waiting != waiting || self.progress && !fixed {
+        let anew = matches!(waiting, Waiting::Rate(_));
+        if self.waiting != waiting || anew || self.progress && !fixed {
             self.deadline_ms = core.now_ms + self.limit(core, waiting);
         }
         self.waiting = waiting;
@@ -207,18 +249,30 @@ impl Client {
     }
 
     fn limit(&self, core: &Core, waiting: Waiting) -> u64 {
-        let limits = &core.snapshot.limits;
+        let limits = core.snapshot.limits_of(&self.local);
         match waiting {
             Waiting::Idle if core.stopping => core.idle_grace_ms,
             Waiting::Idle if self.served == 0 => limits.header_timeout_ms,
             Waiting::Idle => self.keepalive_ms,
             Waiting::Head => limits.header_timeout_ms,
-            Waiting::Body => limits.body_timeout_ms,
-            Waiting::ClientSend => limits.send_timeout_ms,
+            Waiting::Body => self.own_limit(|own| own.body_timeout_ms, limits.body_timeout_ms),
+            Waiting::ClientSend => {
+                self.own_limit(|own| own.send_timeout_ms, limits.send_timeout_ms)
+            }
             Waiting::Connect(ms) | Waiting::PeerSend(ms) => ms,
-            Waiting::PeerRead(ms) | Waiting::Delay(ms) => ms,
+            Waiting::PeerRead(ms) | Waiting::Delay(ms) | Waiting::Rate(ms) => ms,
             Waiting::Linger => LINGER_MS,
         }
+    }
+
+    /// The location's own limit, or the usual one.
+    fn own_limit(&self, of: impl Fn(&Location) -> Option<u64>, usual: u64) -> u64 {
+        let exchange = self.exchange.as_deref();
+        let own = exchange.and_then(|exchange| {
+            let snapshot = exchange.snapshot.as_deref()?;
+            of(exchange.location_of(snapshot)?)
+        });
+        own.unwrap_or(usual)
     }
 
     /// The time is up. False: the connection is over.
@@ -229,6 +283,7 @@ impl Client {
                 self.refuse(core, Refusal(408, "head not whole in time"));
                 self.drive(core)
             }
+            Waiting::Rate(_) => self.drive(core),
             Waiting::Delay(_) => self.resumed(core) && self.drive(core),
             Waiting::Body => self.body_timed_out(core) && self.drive(core),
             Waiting::Connect(_) | Waiting::PeerSend(_) | Waiting::PeerRead(_) => {
@@ -247,11 +302,16 @@ impl Client {
     }
 
     fn on_head(&mut self, core: &mut Core) -> Step {
+        let mut pipelined = !self.buffer.is_empty() && self.served > 0;
         loop {
             if !self.buffer.is_empty() {
                 let mut exchange = core.exchange();
-                match exchange.request.parse(&self.buffer, &core.snapshot.limits) {
+                match exchange
+                    .request
+                    .parse(&self.buffer, core.snapshot.limits_of(&self.local))
+                {
                     Ok(Some(length)) => {
+                        exchange.pipelined = pipelined;
                         self.buffer.drain(..length);
                         return self.begin(core, exchange);
                     }
@@ -265,7 +325,10 @@ impl Client {
             }
             if self.readable {
                 match self.read_more(core) {
-                    Read::Data(_) => continue,
+                    Read::Data(_) => {
+                        pipelined = false;
+                        continue;
+                    }
                     Read::End => return Step::Close,
                     Read::Later => {}
                 }
@@ -356,7 +419,12 @@ impl Client {
             if !self.writable {
                 return false;
             }
-            let result = sys::send(&self.fd, &self.out[self.out_at..], false);
+            let most = self.allowance();
+            if most == 0 {
+                return false;
+            }
+            let end = self.out.len().min(self.out_at.saturating_add(most));
+            let result = sys::send(&self.fd, &self.out[self.out_at..end], false);
             match self.note_sent(result) {
                 Some(count) => self.out_at += count,
                 None => return false,
@@ -369,7 +437,7 @@ impl Client {
 
     /// Send `data` behind what is pending; what cannot go now becomes pending.
     pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable {
+        if data.len() <= 8 << 10 || !self.writable || self.rate > 0 {
             self.out.extend_from_slice(data);
             self.flush();
             return;
@@ -391,6 +459,8 @@ impl Client {
         match result {
             Ok(count) => {
                 self.progress = true;
+                self.rate_sent += count as u64;
+                self.pause_ms = 0;
                 Some(count)
             }
             Err(error) => {
@@ -405,20 +475,40 @@ impl Client {
     }
 
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
-        let Answer::File { fd, offset, left } = &mut exchange.answer else {
-            return Step::Close;
-        };
         for _ in 0..ROUNDS {
+            let most = self.allowance();
+            let Answer::File { fd, offset, left } = &mut exchange.answer else {
+                return Step::Close;
+            };
             if *left == 0 {
-                return self.finish(core, exchange);
+                if let Some((head, from, count)) = exchange.parts.pop_front() {
+                    (*offset, *left) = (from, count);
+                    self.out.extend_from_slice(&head);
+                } else if exchange.chunked_end || !exchange.tail.is_empty() {
+                    self.out.append(&mut exchange.tail);
+                    if std::mem::take(&mut exchange.chunked_end) {
+                        self.out.extend_from_slice(b"\r\n");
+                        self.end_chunks(exchange);
+                    }
+                } else {
+                    return self.finish(core, exchange);
+                }
+                if !self.flush() {
+                    return self.after_flush();
+                }
+                continue;
             }
-            if !self.writable {
+            if !self.writable || most == 0 {
                 return Step::Wait(Waiting::ClientSend);
             }
-            let result = sys::send_file(&self.fd, fd, offset, *left);
+            let result = sys::send_file(&self.fd, fd, offset, (*left).min(most as u64));
             match self.note_sent(result) {
                 Some(0) => return Step::Close, // the file became shorter
-                Some(count) => *left -= count as u64,
+                Some(count) => {
+                    if let Answer::File { left, .. } = &mut exchange.answer {
+                        *left -= count as u64;
+                    }
+                }
                 None if self.broken => return Step::Close,
                 None => {}
             }
@@ -429,6 +519,8 @@ impl Client {
     /// The answer is out.
     pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         self.served += 1;
+        exchange.complete = true;
+        (self.rate, self.rate_set, self.pause_ms) = (0, false, 0);
         if exchange.keep {
             self.phase = Phase::Head;
             return Step::Again;

@@ -11,6 +11,7 @@ mod chunked;
 mod config;
 mod conn;
 mod core;
+mod errors;
 mod exchange;
 mod files;
 mod filters;
@@ -20,16 +21,20 @@ mod headers;
 mod limits;
 mod locations;
 mod log;
+mod manner;
 mod maps;
 mod method;
 mod outgoing;
+mod password;
 mod pipe;
 mod pool;
+mod ranges;
 mod reply;
 mod request;
 mod response;
 mod rewrite;
 mod route;
+mod sink;
 mod snapshot;
 mod status;
 mod sys;
@@ -42,7 +47,7 @@ mod worker;
 mod hostile;
 
 use snapshot::Snapshot;
-use status::{Counters, Event};
+use status::{Counters, Event, Gauge};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -61,6 +66,8 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
+    /// One for each worker.
+    gauges: Vec<Gauge>,
     events: Mutex<VecDeque<Event>>,
     event_fd: OwnedFd,
 }
@@ -122,6 +129,7 @@ impl Engine {
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
+            gauges: (0..workers.max(1)).map(|_| Gauge::default()).collect(),
             events: Mutex::new(VecDeque::new()),
             event_fd: sys::event_fd().map_err(|error| format!("eventfd: {error}"))?,
         });
@@ -131,7 +139,7 @@ impl Engine {
             threads: Mutex::new(Vec::new()),
         };
         for index in 0..workers.max(1) {
-            let started = engine.start_worker(index, workers.max(1));
+            let started = engine.start_worker(index);
             if let Err(error) = started {
                 engine.stop(Duration::ZERO);
                 return Err(format!("worker {index}: {error}"));
@@ -140,9 +148,9 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_worker(&mut self, index: usize, workers: usize) -> std::io::Result<()> {
+    fn start_worker(&mut self, index: usize) -> std::io::Result<()> {
         let wake = Arc::new(sys::event_fd()?);
-        let worker = Worker::new(self.shared.clone(), wake.clone(), workers)?;
+        let worker = Worker::new(self.shared.clone(), wake.clone(), index)?;
         let thread = std::thread::Builder::new().name(format!("proxy-{index}"));
         lock(&self.threads).push(thread.spawn(move || worker.run())?);
         self.wakes.push(wake);

@@ -35,7 +35,8 @@ impl Client {
             return Ok(false);
         }
         if let Reply::Length(left) = forward.reply {
-            if forward.pipe.is_none() && left >= pipe::LEAST {
+            let plain = !forward.chunk && self.rate == 0;
+            if forward.pipe.is_none() && left >= pipe::LEAST && plain {
                 forward.pipe = core.pipes.take();
             }
             if let Some(pipe) = forward.pipe.take() {
@@ -68,7 +69,7 @@ impl Client {
         core.scratch = scratch;
         if matches!(forward.reply, Reply::Done) {
             if forward.chunk {
-                self.out.extend_from_slice(chunked::END);
+                self.end_chunks(exchange);
             }
             self.flush();
         }
@@ -154,6 +155,7 @@ impl Client {
         let passing = Passing {
             absolute: &absolute,
             date: &core.date,
+            server: self.product(exchange),
             upgrade: exchange.request.asks_to_switch(),
             redirect: (&forward.redirect.0, &forward.redirect.1),
             rules: options.and_then(|options| {
@@ -272,6 +274,9 @@ impl Client {
         let streamed = |reply| (reply, minor == 1, minor == 1);
         let (reply, chunk, keep) = match framing {
             Framing::None => (Reply::Done, false, true),
+            Framing::Length(length) if self.wants_trailers(exchange, status) => {
+                (Reply::Length(length), true, true)
+            }
             Framing::Length(length) => {
                 response::header_shown(&mut self.out, "Content-Length", length);
                 (Reply::Length(length), false, true)
@@ -287,7 +292,9 @@ impl Client {
         }
         exchange.keep &= keep;
         self.add_headers(exchange, begin);
-        response::end(&mut self.out, minor, exchange.keep);
+        self.hold(exchange);
+        self.set_rate(exchange);
+        self.end_head(exchange);
         exchange.head_bytes = (self.out.len() - begin) as u64;
         forward.reply = reply;
         forward.chunk = chunk;
@@ -309,7 +316,12 @@ impl Client {
                 if *left == 0 {
                     forward.reply = Reply::Done;
                 }
-                self.send_through(&data[..used]);
+                if forward.chunk {
+                    chunked::encode(&mut self.out, &data[..used]);
+                    self.flush();
+                } else {
+                    self.send_through(&data[..used]);
+                }
                 used
             }
             Reply::UntilClose if !forward.chunk => {

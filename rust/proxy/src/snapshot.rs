@@ -3,12 +3,15 @@
 use crate::access::Network;
 use crate::balance::{Group, Peer};
 use crate::config::{self, Config, Limits};
+use crate::errors::{self, Errors};
 use crate::filters;
 use crate::limits::{CountLimit, RateLimit, Zones};
 use crate::locations::{Compiler, Found, Matched, Tree};
-use crate::log::{self, LogFile};
+use crate::log;
+use crate::manner::Manner;
 use crate::maps::{self, Map};
 use crate::rewrite::{self, Code};
+use crate::sink::Sink;
 use crate::sys;
 use crate::vars::{Scope, Template};
 use pcre2::bytes::Regex;
@@ -30,8 +33,14 @@ pub struct Snapshot {
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
+    /// What connections are at is asked for: those that serve are to be counted as such.
+    pub wants_connections: bool,
+    pub errors: Errors,
+    directory: String,
+    /// Some server has limits of its own.
+    own_limits: bool,
     addresses: HashMap<SocketAddr, Names>,
-    logs: HashMap<String, Arc<LogFile>>,
+    logs: HashMap<String, Arc<Sink>>,
 }
 
 /// Which server answers for a Host, on one listening address.
@@ -47,6 +56,7 @@ struct Names {
 
 pub struct Server {
     pub name: String,
+    pub limits: Option<Limits>,
     pub rewrite: Vec<Code>,
     /// The first is the one for paths that belong to none.
     pub locations: Vec<Location>,
@@ -85,6 +95,14 @@ pub struct Location {
     /// (whom to believe, the header's name, through all that are believed)
     pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
     pub absolute_redirect: bool,
+    pub errors: Option<Errors>,
+    pub log_not_found: bool,
+    pub alias_skip: Option<usize>,
+    pub manner: Manner,
+    /// Methods that pass, and the location of the others.
+    pub except: Option<(Vec<Vec<u8>>, usize)>,
+    pub body_timeout_ms: Option<u64>,
+    pub send_timeout_ms: Option<u64>,
 }
 
 pub struct ErrorPage {
@@ -154,6 +172,11 @@ impl Snapshot {
             groups.push(Arc::new(group(index, upstream, before, &scope)?));
         }
         let mut logs = HashMap::new();
+        let mut errors = Errors::new();
+        for (path, level) in &config.errors {
+            let sink = open_log(path, false, &mut logs, before)?;
+            errors.push((sink, errors::level(level)?));
+        }
         let mut servers = Vec::new();
         let mut addresses = HashMap::new();
         for server in config.servers {
@@ -166,15 +189,21 @@ impl Snapshot {
                 locations: Vec::new(),
                 named: HashMap::new(),
                 before,
+                product: &config.product,
             };
             servers.push(compile_server(server, &mut compiler)?);
         }
         if servers.is_empty() {
             return Err("snapshot: no server".into());
         }
+        let mut locations = servers.iter().flat_map(|server: &Server| &server.locations);
+        let has_status = locations.any(|location| matches!(location.action, Action::Status));
         let types = config.types.into_iter();
         Ok(Snapshot {
             limits: config.limits,
+            errors,
+            directory: config.directory,
+            own_limits: servers.iter().any(|server| server.limits.is_some()),
             servers,
             groups,
             types: types
@@ -185,6 +214,7 @@ impl Snapshot {
             zones,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
+            wants_connections: scope.wants_connections.get() || has_status,
             addresses,
             logs,
         })
@@ -206,6 +236,23 @@ impl Snapshot {
             .or_else(|| any(IpAddr::from([0u8; 4])))
             .or_else(|| any(IpAddr::from([0u16; 8])));
         names.map_or(0, |names| names.find(host, matched))
+    }
+
+    /// A path that a variable may have given, absolute.
+    pub fn path(&self, path: &[u8]) -> Vec<u8> {
+        if path.starts_with(b"/") {
+            return path.to_vec();
+        }
+        [self.directory.as_bytes(), path].concat()
+    }
+
+    /// What heads on a connection to `local` are held to, before their Host is known.
+    pub fn limits_of(&self, local: &SocketAddr) -> &Limits {
+        if !self.own_limits {
+            return &self.limits;
+        }
+        let server = &self.servers[self.server(local, b"", None)];
+        server.limits.as_ref().unwrap_or(&self.limits)
     }
 }
 
@@ -277,11 +324,7 @@ impl Location {
 
     /// How much of a path stands for the directory itself.
     pub fn skipped(&self) -> usize {
-        if self.alias {
-            self.path.len()
-        } else {
-            0
-        }
+        self.alias_skip.unwrap_or(0)
     }
 }
 
@@ -336,7 +379,7 @@ fn compile_server(server: config::Server, compiler: &mut Compiler) -> Result<Ser
     let rewrite = compiler.codes(server.rewrite)?;
     let mut logs = Vec::new();
     if let Some(path) = server.access_log.filter(|path| path != "off") {
-        let file = open_log(&path, compiler.logs, compiler.before)?;
+        let file = open_log(&path, false, compiler.logs, compiler.before)?;
         logs.push(log::Target::combined(file));
     }
     Ok(Server {
@@ -345,6 +388,7 @@ fn compile_server(server: config::Server, compiler: &mut Compiler) -> Result<Ser
             .into_iter()
             .next()
             .map_or_else(String::new, |name| name.trim_start_matches('.').to_string()),
+        limits: server.limits,
         rewrite,
         locations: std::mem::take(&mut compiler.locations),
         named: std::mem::take(&mut compiler.named),
@@ -408,16 +452,17 @@ fn group(
 /// The one opened already, a new one, or the old one where a reload may not open it any more.
 pub fn open_log(
     path: &str,
-    opened: &mut HashMap<String, Arc<LogFile>>,
+    held_back: bool,
+    opened: &mut HashMap<String, Arc<Sink>>,
     before: Option<&Snapshot>,
-) -> Result<Arc<LogFile>, String> {
+) -> Result<Arc<Sink>, String> {
     if let Some(log) = opened.get(path) {
         return Ok(log.clone());
     }
     let held = before.and_then(|before| before.logs.get(path));
-    let log = match (LogFile::open(path), held) {
+    let log = match (Sink::open(path, held_back), held) {
         (Err(error), Some(held)) if error.kind() == ErrorKind::PermissionDenied => held.clone(),
-        (made, _) => Arc::new(made.map_err(|error| format!("access_log {path}: {error}"))?),
+        (made, _) => Arc::new(made.map_err(|error| format!("open() \"{path}\" failed: {error}"))?),
     };
     Ok(opened.entry(path.into()).or_insert(log).clone())
 }

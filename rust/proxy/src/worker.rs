@@ -2,6 +2,7 @@
 
 use crate::conn::{Client, Waiting};
 use crate::core::{token, Core, Kind, Owner, SCRATCH};
+use crate::status::At;
 use crate::sys;
 use crate::{Doors, Shared};
 use std::io::ErrorKind;
@@ -39,11 +40,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, workers: usize) -> std::io::Result<Worker> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, index: usize) -> std::io::Result<Worker> {
+        let workers = shared.gauges.len();
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
             listeners: shared.doors(),
-            core: Core::new(shared)?,
+            core: Core::new(shared, index)?,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -78,9 +80,10 @@ impl Worker {
             for index in due.drain(..) {
                 self.time_up(index);
             }
+            self.core.logs.flush(false);
             self.sweep();
         }
-        self.core.logs.flush();
+        self.core.logs.flush(true);
     }
 
     fn patience_ms(&self) -> i32 {
@@ -250,6 +253,7 @@ impl Worker {
         let before = counters.connections.fetch_add(1, Relaxed);
         let mut client = Box::new(Client::new(fd, index, address, local));
         client.serial = before + 1;
+        client.since_ms = self.core.now_ms;
         self.drive(index, client, |client, core| client.drive(core));
     }
 
@@ -336,6 +340,7 @@ impl Worker {
                 self.vacate(index);
             }
             Err(_) => {
+                client.count_as(&self.core, At::Waiting);
                 drop(client);
                 self.core.scratch.resize(SCRATCH, 0); // it may have been on loan
                 self.core.free_routes_of(index);
@@ -356,6 +361,7 @@ impl Worker {
         }
         self.core.give_back(std::mem::take(&mut client.buffer));
         self.core.give_back(std::mem::take(&mut client.out));
+        client.count_as(&self.core, At::Waiting);
     }
 
     fn vacate(&mut self, index: u32) {
@@ -376,7 +382,7 @@ impl Worker {
             return;
         }
         self.swept_s = self.core.wall_s;
-        self.core.logs.flush();
+        self.core.logs.flush(true);
         for connection in self.core.pool.expire(self.core.now_ms, false) {
             self.core.drop_connection(connection);
         }

@@ -44,11 +44,7 @@ pub fn cookie<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
         .iter()
         .filter(|header| request.at(&header.name).eq_ignore_ascii_case(b"cookie"));
     lines
-        .flat_map(|header| {
-            request
-                .at(&header.value)
-                .split(|byte| matches!(byte, b';' | b','))
-        })
+        .flat_map(|header| request.at(&header.value).split(|byte| *byte == b';'))
         .find_map(|pair| {
             let pair = pair.trim_ascii_start();
             let at = pair.iter().position(|byte| *byte == b'=')?;
@@ -87,4 +83,19 @@ pub fn forwarded_for(request: &Request, out: &mut Vec<u8>) {
             out.extend_from_slice(b", ");
         }
     }
+}
+
+/// The value that a head's Set-Cookie gives a cookie.
+pub fn set_cookie<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (header, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let value = header
+            .eq_ignore_ascii_case(b"set-cookie")
+            .then_some(value)?;
+        let end = value.iter().position(|byte| *byte == b';');
+        let pair = &value[..end.unwrap_or(value.len())];
+        let rest = pair.strip_prefix(name)?;
+        rest.strip_prefix(b"=")
+    })
 }

@@ -45,6 +45,15 @@ pub enum Variable {
     Pipe,
     RequestCompletion,
     Empty,
+    RealAddr,
+    RealPort,
+    ConnectionTime,
+    Connections(usize),
+    RateVerdict,
+    CountVerdict,
+    Rate,
+    SentTrailer(Vec<u8>),
+    ReplyCookie(Vec<u8>),
     UpstreamAddr,
     UpstreamStatus,
     UpstreamConnectTime,
@@ -70,11 +79,19 @@ const PLAIN: &[(&str, Variable)] = &[
     ("binary_remote_addr", Variable::BinaryRemoteAddr),
     ("remote_port", Variable::RemotePort),
     ("remote_user", Variable::RemoteUser),
-    ("realip_remote_addr", Variable::RemoteAddr),
+    ("realip_remote_addr", Variable::RealAddr),
+    ("realip_remote_port", Variable::RealPort),
+    ("connection_time", Variable::ConnectionTime),
+    ("connections_active", Variable::Connections(0)),
+    ("connections_reading", Variable::Connections(1)),
+    ("connections_writing", Variable::Connections(2)),
+    ("connections_waiting", Variable::Connections(3)),
+    ("limit_req_status", Variable::RateVerdict),
+    ("limit_conn_status", Variable::CountVerdict),
     ("proxy_add_x_forwarded_for", Variable::AddForwardedFor),
     ("scheme", Variable::Scheme),
     ("https", Variable::Empty),
-    ("limit_rate", Variable::Empty),
+    ("limit_rate", Variable::Rate),
     ("proxy_protocol_addr", Variable::Empty),
     ("request_uri", Variable::RequestUri),
     ("uri", Variable::Uri),
@@ -129,6 +146,9 @@ impl Variable {
         if let Ok(number) = name.parse::<usize>() {
             return Some(Variable::Capture(number));
         }
+        if name.starts_with("connections_") {
+            scope.wants_connections.set(true);
+        }
         if let Some((_, variable)) = PLAIN.iter().find(|(known, _)| *known == name) {
             return Some(variable.clone());
         }
@@ -145,6 +165,16 @@ impl Variable {
         }
         if let Some(rest) = rest("cookie_") {
             return Some(Variable::Cookie(rest.into()));
+        }
+        if name == "arg_" {
+            return Some(Variable::Argument(Vec::new()));
+        }
+        if let Some(rest) = rest("sent_trailer_") {
+            return Some(Variable::SentTrailer(dashed(rest)));
+        }
+        if let Some(rest) = rest("upstream_cookie_") {
+            scope.wants_reply.set(true);
+            return Some(Variable::ReplyCookie(rest.into()));
         }
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);
