@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* The L4 director: Direct Routing of TCP over IPv4. One core, `direct`, decides; an entry point
- * per hook gives it a window of bytes and carries out the verdict.
+/* The L4 director: Direct Routing and tunnelling of TCP and UDP. One core, `decide`, serves two entry points, tc
+ * and XDP: each gives it a window of bytes and carries out the verdict.
  *
  * A packet for a service never goes up to the director's own stack, which would answer RST since
  * the VIP is local there: it is forwarded, or dropped and counted by reason.
  */
+#include "answer.h"
 #include "maps.h"
 #include "parse.h"
 
-#define TC_ACT_OK 0
-#define TC_ACT_SHOT 2
-#define PACKET_HOST 0
-#define NSEC_PER_SEC 1000000000ULL
 #define NSEC_PER_MSEC 1000000ULL
-#define NO_REAL MAX_REALS
-#define WAIT (MAX_REALS + 1)
+#define NO_REAL 0xffffffff
+#define WAIT 0xfffffffe
+#define FRAGMENTS_WAIT_S 30 /* as long as Linux waits for the rest of a datagram */
 /* How long a packet of an unknown flow waits for a peer's word: longer than the peers' batch and its
  * way here, shorter than any retransmission (200 ms at least). */
 #define WAIT_MS 50
 
-enum verdict { PASS, DROP, FORWARD };
+/* ANSWER: dropped, and the sender is to be told. */
+enum verdict { PASS, DROP, FORWARD, ANSWER };
 
-/* What a client's segment does to a flow. The order is the precedence within one segment. */
-enum input { INPUT_SYN, INPUT_FIN, INPUT_ACK, INPUT_RST, INPUT_COUNT };
+/* What a client's packet does to a flow. The order is the precedence within one segment. */
+enum input { INPUT_SYN, INPUT_FIN, INPUT_ACK, INPUT_RST, INPUT_UDP, INPUT_COUNT };
 
 /* TCP seen from the client's side alone: the INPUT-ONLY rows of IPVS, for the states that can be
  * reached that way. A FIN of the real server is invisible, so only the client's FIN ends ES. */
@@ -31,12 +30,14 @@ enum input { INPUT_SYN, INPUT_FIN, INPUT_ACK, INPUT_RST, INPUT_COUNT };
 #define FW STATE_FIN_WAIT
 #define TW STATE_TIME_WAIT
 #define CL STATE_CLOSE
-static const __u8 transitions[INPUT_COUNT][8] = {
+#define UD STATE_UDP
+static const __u8 transitions[8][8] = {
 	/*               NO  ES  SR  FW  TW  CL */
 	[INPUT_SYN] = { SR, ES, SR, SR, SR, SR },
 	[INPUT_FIN] = { CL, FW, TW, FW, TW, CL },
 	[INPUT_ACK] = { ES, ES, ES, FW, TW, CL },
 	[INPUT_RST] = { CL, CL, SR, CL, CL, CL },
+	[INPUT_UDP] = { UD, UD, UD, UD, UD, UD, UD, UD },
 };
 
 ALWAYS_INLINE void count(enum reason reason)
@@ -54,8 +55,12 @@ ALWAYS_INLINE enum verdict drop(enum reason reason)
 	return DROP;
 }
 
-ALWAYS_INLINE enum input input_of(__u8 flags)
+ALWAYS_INLINE enum input input_of(const struct packet *packet)
 {
+	__u8 flags = packet->tcp_flags;
+
+	if (packet->protocol == PROTOCOL_UDP)
+		return INPUT_UDP;
 	if (flags & TCP_RST)
 		return INPUT_RST;
 	if (flags & TCP_SYN)
@@ -67,25 +72,36 @@ ALWAYS_INLINE enum input input_of(__u8 flags)
 
 ALWAYS_INLINE __u8 next_state(__u8 state, enum input input)
 {
-	return transitions[input & 3][state & 7];
+	return transitions[input & 7][state & 7];
 }
 
-/* Equal on every director, so that they adopt an unknown flow alike. murmur3's finaliser. */
-ALWAYS_INLINE __u32 hash_of(const struct flow_key *key)
+/* murmur3's finaliser. */
+ALWAYS_INLINE __u64 mixed(__u64 h)
 {
-	__u64 h = ((__u64)key->source_address << 32 | key->address) * 0x9e3779b97f4a7c15ULL;
-
-	h ^= (__u64)key->source_port << 16 | key->port;
 	h ^= h >> 33;
 	h *= 0xff51afd7ed558ccdULL;
 	h ^= h >> 33;
 	h *= 0xc4ceb9fe1a85ec53ULL;
-	return h >> 32;
+	return h;
 }
 
-ALWAYS_INLINE __u32 now_s(void)
+/* Equal on every director, so that they adopt an unknown flow alike. */
+ALWAYS_INLINE __u32 hash_of(const struct packet *packet)
 {
-	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
+	const struct flow_key *key = &packet->key;
+	const struct flow_key6 *key6 = &packet->key6;
+	__u64 h;
+
+	if (packet->is6) {
+		h = (__u64)key6->source_address[0] << 32 | key6->source_address[1];
+		h = mixed(h) ^ ((__u64)key6->source_address[2] << 32 | key6->source_address[3]);
+		h = mixed(h) ^ ((__u64)key6->address[2] << 32 | key6->address[3]);
+		h = mixed(h) ^ ((__u64)key6->source_port << 16 | key6->port);
+	} else {
+		h = ((__u64)key->source_address << 32 | key->address) * 0x9e3779b97f4a7c15ULL;
+		h ^= (__u64)key->source_port << 16 | key->port;
+	}
+	return mixed(h) >> 32;
 }
 
 ALWAYS_INLINE __u16 now_ms(void)
@@ -93,7 +109,7 @@ ALWAYS_INLINE __u16 now_ms(void)
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_MSEC;
 }
 
-/* Let the peers know. A flow in SYN_RECV is not worth it: a flood would be theirs as well. */
+/* Let the peers know: a service of theirs is one of IPv4 and TCP. A flow in SYN_RECV is not worth it: a flood would be theirs as well. */
 ALWAYS_INLINE void tell(const struct service *service, const struct flow_key *key, __u32 real,
 			__u8 state)
 {
@@ -106,7 +122,7 @@ ALWAYS_INLINE void tell(const struct service *service, const struct flow_key *ke
 }
 
 /* The next real in turn, or the hashed one; NO_REAL when the table is empty. */
-ALWAYS_INLINE __u32 choose(__u32 service, const struct flow_key *key, int by_turn)
+ALWAYS_INLINE __u32 choose(__u32 service, const struct packet *packet, int by_turn)
 {
 	__u32 zero = 0, slot, turn = 0;
 	__u32 *length, *real;
@@ -124,7 +140,7 @@ ALWAYS_INLINE __u32 choose(__u32 service, const struct flow_key *key, int by_tur
 			return NO_REAL;
 		slot = 1 + __sync_fetch_and_add(cursor, 1) % *length;
 	} else {
-		turn = hash_of(key);
+		turn = hash_of(packet);
 		slot = 1 + turn % *length;
 	}
 	real = bpf_map_lookup_elem(table, &slot);
@@ -133,34 +149,49 @@ ALWAYS_INLINE __u32 choose(__u32 service, const struct flow_key *key, int by_tur
 
 ALWAYS_INLINE int forwards(const struct real *real)
 {
-	return real->flags & REAL_LISTED && real->hops[real->current & 1].interface;
+	if (!(real->flags & REAL_LISTED))
+		return 0;
+	return real->flags & REAL_LOCAL || real->hops[real->current & 1].interface;
 }
 
 /* A SYN on a flow that has ended, or whose real server cannot be reached, starts it afresh; on
- * any other it is a retransmission and stays where it is. */
+ * any other it is a retransmission and stays where it is. A datagram may start one at any time. */
 ALWAYS_INLINE int starts_afresh(const struct flow *flow)
 {
 	__u32 index = flow->real;
 	struct real *real;
 
-	if (flow->state != STATE_ESTABLISHED && flow->state != STATE_SYN_RECV)
+	if (flow->state != STATE_ESTABLISHED && flow->state != STATE_SYN_RECV &&
+	    flow->state != STATE_UDP)
 		return 1;
 	real = bpf_map_lookup_elem(&reals, &index);
 	return !real || !forwards(real);
 }
 
-/* A flow's first packet here: a SYN takes its turn; anything else is older than this director's
- * table, and the hash is the best guess that every director shares. A lone RST is not pinned.
- * When no pin can be made, the SYN is hashed too: so its followers, which find no pin, go the same
- * way. */
+ALWAYS_INLINE int starts(enum input input)
+{
+	return input == INPUT_SYN || input == INPUT_UDP;
+}
+
+ALWAYS_INLINE long pin(const struct packet *packet, const struct flow *flow)
+{
+	if (packet->is6)
+		return bpf_map_update_elem(&flows6, &packet->key6, flow, BPF_ANY);
+	return bpf_map_update_elem(&flows, &packet->key, flow, BPF_ANY);
+}
+
+/* A flow's first packet here: a SYN or a datagram takes its turn; anything else is older than this
+ * director's table, and the hash is the best guess that every director shares. A lone RST is not
+ * pinned. When no pin can be made, the first is hashed too: so its followers, which find no pin, go
+ * the same way. */
 ALWAYS_INLINE __u32 begin(const struct service *service, const struct packet *packet,
 			  enum input input)
 {
 	struct flow flow = { .seen_s = now_s() };
-	int is_syn = input == INPUT_SYN;
-	int waits = !is_syn && service->flags & SERVICE_SYNC;
+	int in_turn = starts(input);
+	int waits = !in_turn && service->flags & SERVICE_SYNC;
 
-	flow.real = choose(service->index, &packet->key, is_syn);
+	flow.real = choose(service->index, packet, in_turn);
 	if (flow.real == NO_REAL || input == INPUT_RST)
 		return flow.real;
 	if (waits) {
@@ -168,15 +199,15 @@ ALWAYS_INLINE __u32 begin(const struct service *service, const struct packet *pa
 		flow.since_ms = now_ms();
 	} else {
 		flow.state = next_state(STATE_NONE, input);
-		flow.flags = is_syn ? 0 : FLOW_ADOPTED;
+		flow.flags = in_turn ? 0 : FLOW_ADOPTED;
 	}
-	if (UNLIKELY(bpf_map_update_elem(&flows, &packet->key, &flow, BPF_ANY))) {
+	if (UNLIKELY(pin(packet, &flow))) {
 		count(REASON_TABLE_FULL);
-		return is_syn ? choose(service->index, &packet->key, 0) : flow.real;
+		return in_turn ? choose(service->index, packet, 0) : flow.real;
 	}
 	if (waits)
 		return WAIT;
-	if (!is_syn)
+	if (!in_turn)
 		count(REASON_ADOPTED);
 	return flow.real;
 }
@@ -207,60 +238,184 @@ ALWAYS_INLINE void touch(const struct service *service, const struct packet *pac
 	}
 }
 
-ALWAYS_INLINE void account(__u32 index, const struct packet *packet, __u32 segments, int is_new)
+ALWAYS_INLINE void account(__u32 index, const struct window *window, const struct packet *packet,
+			   int is_new)
 {
 	struct counters *value = bpf_map_lookup_elem(&counters, &index);
 
 	if (!value)
 		return;
-	value->packets += segments;
-	value->bytes += packet->ip_length + (__u64)(segments - 1) * packet->header_length;
+	value->packets += window->segments;
+	value->bytes += packet->ip_length + (__u64)(window->segments - 1) * packet->header_length;
 	value->connections += is_new;
 }
 
-/* What becomes of a packet without readable ports: it concerns us only if its address does. */
-ALWAYS_INLINE enum verdict refuse(const struct packet *packet, enum reason reason)
+/* The service at an address; port 0 and protocol 0: whether there is any. */
+ALWAYS_INLINE struct service *service_at(const struct packet *packet, __be16 port, __u8 protocol,
+					 const int is6)
 {
-	struct service_key key = { .address = packet->key.address };
+	if (is6) {
+		struct service_key6 key = { .port = port, .protocol = protocol };
 
-	return bpf_map_lookup_elem(&services, &key) ? drop(reason) : PASS;
+		__builtin_memcpy(key.address, packet->key6.address, 16);
+		return bpf_map_lookup_elem(&services6, &key);
+	}
+	struct service_key key = {
+		.address = packet->key.address,
+		.port = port,
+		.protocol = protocol,
+	};
+	return bpf_map_lookup_elem(&services, &key);
 }
 
-/* The core. FORWARD sets `hop`; nothing of the packet is changed here. */
-ALWAYS_INLINE enum verdict direct(const struct window *window, __u32 segments, struct next_hop *hop)
+ALWAYS_INLINE struct service *service_of(const struct packet *packet, const int is6)
 {
-	struct packet packet = {};
-	struct service_key key = { .protocol = PROTOCOL_TCP };
+	__be16 port = is6 ? packet->key6.port : packet->key.port;
+	struct service *service = service_at(packet, port, packet->protocol, is6);
+
+	return LIKELY(service) ? service : service_at(packet, 0, packet->protocol, is6);
+}
+
+/* What becomes of a packet without readable ports: it concerns us only if its address does. */
+ALWAYS_INLINE enum verdict refuse(const struct packet *packet, enum reason reason, const int is6)
+{
+	return service_at(packet, 0, 0, is6) ? drop(reason) : PASS;
+}
+
+/* Dropped, and told so unless too many were lately. */
+ALWAYS_INLINE enum verdict send_back(enum reason reason)
+{
+	count(reason);
+	if (!may_answer())
+		return DROP;
+	count(REASON_ANSWERED);
+	return ANSWER;
+}
+
+ALWAYS_INLINE struct fragment_key fragment_key_of(const struct packet *packet, const int is6)
+{
+	struct fragment_key key = {
+		.id = packet->fragment_id,
+		.protocol = packet->protocol,
+		.version = is6 ? 6 : 4,
+	};
+
+	if (is6) {
+		__builtin_memcpy(key.source_address, packet->key6.source_address, 16);
+		__builtin_memcpy(key.address, packet->key6.address, 16);
+	} else {
+		key.source_address[0] = packet->key.source_address;
+		key.address[0] = packet->key.address;
+	}
+	return key;
+}
+
+ALWAYS_INLINE void expect_fragments(const struct packet *packet, __u32 index, const int is6)
+{
+	struct fragment_key key = fragment_key_of(packet, is6);
+	struct fragment fragment = { .real = index, .seen_s = now_s() };
+
+	bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY);
+}
+
+/* Where the first fragment of its datagram went. */
+ALWAYS_INLINE __u32 real_of_fragment(const struct packet *packet, const int is6)
+{
+	struct fragment_key key = fragment_key_of(packet, is6);
+	struct fragment *fragment = bpf_map_lookup_elem(&fragments, &key);
+
+	if (!fragment || now_s() - fragment->seen_s > FRAGMENTS_WAIT_S)
+		return NO_REAL;
+	return fragment->real;
+}
+
+ALWAYS_INLINE __u32 longest_segment(const struct window *window, const struct packet *packet)
+{
+	return window->gso_size ? window->gso_size + packet->header_length : packet->ip_length;
+}
+
+/* The way to a real server, if it can be gone. `answerable`: errors may be sent to the client. */
+ALWAYS_INLINE enum verdict send_to(__u32 index, const struct window *window,
+				   struct packet *packet, int is_new, int answerable,
+				   struct next_hop *hop)
+{
+	struct real *real = bpf_map_lookup_elem(&reals, &index);
+
+	if (!real)
+		return drop(REASON_INTERNAL);
+	if (UNLIKELY(!(real->flags & REAL_LISTED)))
+		return drop(REASON_REAL_SERVER_DOWN);
+	if (UNLIKELY(real->flags & REAL_LOCAL)) {
+		account(index, window, packet, is_new);
+		return PASS;
+	}
+	*hop = real->hops[real->current & 1];
+	if (UNLIKELY(!hop->interface))
+		return drop(REASON_NO_MAC);
+	if (UNLIKELY(packet->ttl <= 1)) {
+		hop->mtu = 0;
+		return answerable ? send_back(REASON_TTL) : drop(REASON_TTL);
+	}
+	if (UNLIKELY(longest_segment(window, packet) > hop->mtu))
+		return answerable && !packet->may_fragment ? send_back(REASON_MTU) :
+							     drop(REASON_MTU);
+	account(index, window, packet, is_new);
+	packet->real = index;
+	packet->forward = real->flags & REAL_TUNNEL;
+	return FORWARD;
+}
+
+/* An ICMP error goes where its flow does, pinned or not. */
+ALWAYS_INLINE __u32 real_of_error(__u32 service, const struct flow *flow,
+				  const struct packet *packet)
+{
+	return flow ? flow->real : choose(service, packet, 0);
+}
+
+/* The core. FORWARD sets `hop`, ANSWER its mtu (0: the TTL was the matter); nothing of the packet
+ * is changed here. */
+ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
+				  struct packet *packet, struct next_hop *hop, const int is6)
+{
 	struct service *service;
 	struct flow *flow;
-	struct real *real;
 	enum input input;
+	enum verdict verdict;
 	__u32 index;
 	int is_new;
 
-	switch (parse(window, &packet)) {
-	case SHAPE_TCP:
+	switch (shape) {
+	case SHAPE_PORTS:
+	case SHAPE_ERROR:
 		break;
 	case SHAPE_FRAGMENT:
-		return refuse(&packet, REASON_FRAGMENT);
+		index = real_of_fragment(packet, is6);
+		if (index == NO_REAL)
+			return refuse(packet, REASON_FRAGMENT, is6);
+		packet->header_length = 0;
+		return send_to(index, window, packet, 0, 0, hop);
 	case SHAPE_BROKEN:
-		return refuse(&packet, REASON_MALFORMED);
+		return refuse(packet, REASON_MALFORMED, is6);
+	case SHAPE_EXTENSIONS:
+		return refuse(packet, REASON_EXTENSION_HEADERS, is6);
 	default:
 		return PASS;
 	}
-	key.address = packet.key.address;
-	key.port = packet.key.port;
-	service = bpf_map_lookup_elem(&services, &key);
+	service = service_of(packet, is6);
 	if (!service)
 		return PASS;
-	if (packet.ttl <= 1)
-		return drop(REASON_TTL);
-
-	input = input_of(packet.tcp_flags);
-	flow = bpf_map_lookup_elem(&flows, &packet.key);
-	is_new = !flow || (input == INPUT_SYN && starts_afresh(flow));
+	flow = is6 ? bpf_map_lookup_elem(&flows6, &packet->key6) :
+		     bpf_map_lookup_elem(&flows, &packet->key);
+	if (UNLIKELY(shape == SHAPE_ERROR)) {
+		index = real_of_error(service->index, flow, packet);
+		if (index == NO_REAL)
+			return drop(REASON_NO_REAL_SERVER);
+		return send_to(index, window, packet, 0, 0, hop);
+	}
+	input = input_of(packet);
+	is_new = !flow || (starts(input) && starts_afresh(flow));
 	if (is_new) {
-		index = begin(service, &packet, input);
+		index = begin(service, packet, input);
 		if (index == WAIT)
 			return drop(REASON_WAITING);
 		if (index == NO_REAL)
@@ -269,18 +424,32 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, __u32 segments, s
 		if (UNLIKELY(still_waits(flow)))
 			return drop(REASON_WAITING);
 		index = flow->real;
-		touch(service, &packet, flow, input);
+		touch(service, packet, flow, input);
 	}
-	real = bpf_map_lookup_elem(&reals, &index);
-	if (!real)
-		return drop(REASON_INTERNAL);
-	if (!(real->flags & REAL_LISTED))
-		return drop(REASON_REAL_SERVER_DOWN);
-	*hop = real->hops[real->current & 1];
-	if (!hop->interface)
-		return drop(REASON_NO_MAC);
-	account(index, &packet, segments, is_new);
-	return FORWARD;
+	verdict = send_to(index, window, packet, is_new, 1, hop);
+	if (UNLIKELY(packet->fragmentation == FIRST_FRAGMENT) && verdict == FORWARD)
+		expect_fragments(packet, index, is6);
+	return verdict;
+}
+
+/* Apart, so that IPv4's path stays short. */
+NOINLINE enum verdict decide6(const struct window *window, __u32 network, struct packet *packet,
+			      struct next_hop *hop)
+{
+	return direct(window, parse6(window, network, packet), packet, hop, 1);
+}
+
+ALWAYS_INLINE enum verdict decide(const struct window *window, struct packet *packet,
+				  struct next_hop *hop)
+{
+	__be16 type;
+	__u32 network = network_of(window, &type);
+
+	if (LIKELY(type == be16(ETHERTYPE_IPV4)))
+		return direct(window, parse4(window, network, packet), packet, hop, 0);
+	if (type == be16(ETHERTYPE_IPV6))
+		return decide6(window, network, packet, hop);
+	return PASS;
 }
 
 /* RFC 1624 equation 3, for a TTL that falls by one. */
@@ -292,62 +461,45 @@ ALWAYS_INLINE void decrement_ttl(struct ipv4 *ip)
 	ip->ttl--;
 }
 
-/* Direct Routing: a new pair of MACs, one hop fewer, everything else as it came. */
-ALWAYS_INLINE int rewrite(const struct window *window, const struct next_hop *hop)
+ALWAYS_INLINE int take_hop(const struct window *window, const struct packet *packet)
 {
-	struct ethernet *ethernet = window->data;
-	struct ipv4 *ip = (void *)(ethernet + 1);
+	struct ipv4 *ip = network_header(window, packet);
+	struct ipv6 *ip6 = (void *)ip;
 
 	if ((void *)(ip + 1) > window->end)
 		return 0;
-	__builtin_memcpy(ethernet->destination, hop->destination_mac, 6);
-	__builtin_memcpy(ethernet->source, hop->source_mac, 6);
-	decrement_ttl(ip);
+	if (packet->is6)
+		ip6->hop_limit--;
+	else
+		decrement_ttl(ip);
 	return 1;
 }
 
-ALWAYS_INLINE struct window window_of(struct __sk_buff *skb)
+/* Direct Routing: a new pair of MACs, one hop fewer, everything else (VLAN tags too) as it came. */
+ALWAYS_INLINE int rewrite(const struct window *window, const struct packet *packet,
+			  const struct next_hop *hop)
 {
-	return (struct window){
-		.data = (void *)(long)skb->data,
-		.end = (void *)(long)skb->data_end,
-		.length = skb->len,
-	};
+	struct ethernet *ethernet = window->data;
+
+	if (!take_hop(window, packet))
+		return 0;
+	__builtin_memcpy(ethernet->destination, hop->destination_mac, 6);
+	__builtin_memcpy(ethernet->source, hop->source_mac, 6);
+	return 1;
 }
 
-ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
-{
-	struct next_hop hop;
-	struct window window;
-	__u32 wanted = skb->len < HEADERS_LENGTH ? skb->len : HEADERS_LENGTH;
-
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
-		return TC_ACT_OK;
-	window = window_of(skb);
-	if (UNLIKELY(window.data + wanted > window.end)) {
-		/* Headers beyond the linear part. Cannot fail for lack of bytes. */
-		if (skb->protocol != be16(ETHERTYPE_IPV4))
-			return TC_ACT_OK;
-		if (bpf_skb_pull_data(skb, wanted))
-			return TC_ACT_SHOT;
-		window = window_of(skb);
-	}
-	switch (direct(&window, skb->gso_segs ? skb->gso_segs : 1, &hop)) {
-	case PASS:
-		return TC_ACT_OK;
-	case DROP:
-		return TC_ACT_SHOT;
-	case FORWARD:
-		break;
-	}
-	if (!rewrite(&window, &hop))
-		return TC_ACT_SHOT;
-	return bpf_redirect(hop.interface, 0);
-}
+#include "tunnel.h"
+#include "tc.h"
+#include "xdp.h"
 
 SEC("classifier") int director_tc(struct __sk_buff *skb)
 {
 	return direct_tc(skb);
+}
+
+SEC("xdp.frags") int director_xdp(struct xdp_md *xdp)
+{
+	return direct_xdp(xdp);
 }
 
 /* GPL-compatible, as helpers that are marked GPL-only ask; the sources are under either licence. */

@@ -10,14 +10,16 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 2
-#define MAX_SERVICES 1024 /* also the address-only entries of `services` */
-#define MAX_REALS 4096
+#define LAYOUT_VERSION 4
+#define MAX_SERVICES 16384 /* also the address-only entries of `services` */
+#define MAX_REALS 16384
 #define MAX_SLOTS 65536
 #define DEFAULT_MAX_FLOWS (1 << 20)
+#define MAX_FRAGMENTED 16384 /* datagrams whose later fragments are awaited */
 
-/* A virtual service. Protocol 0 (and port 0) marks an address that carries at least one service:
- * it is looked up only for packets whose ports cannot be read. */
+/* A virtual service; port 0 is every port that has no service of its own. Protocol 0 (and port 0)
+ * marks an address that carries at least one service: it is looked up only for packets whose
+ * ports cannot be read. */
 struct service_key {
 	__be32 address;
 	__be16 port;
@@ -25,8 +27,16 @@ struct service_key {
 	__u8 zero;
 };
 
+struct service_key6 {
+	__be32 address[4];
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
 enum service_flags {
-	SERVICE_SYNC = 1, /* there are peers: tell them of its flows, and wait for their word */
+	/* There are peers: tell them of its flows, and wait for their word. IPv4 and TCP only. */
+	SERVICE_SYNC = 1,
 };
 
 struct service {
@@ -38,23 +48,45 @@ struct next_hop {
 	__u8 destination_mac[6];
 	__u8 source_mac[6];
 	__u32 interface; /* 0: the MAC is not known */
+	__u32 mtu;
 };
 
 enum real_flags {
 	REAL_USED = 1,   /* the index is taken */
 	REAL_LISTED = 2, /* well: its flows are forwarded */
+	REAL_LOCAL = 4,  /* this machine: its flows go up */
+	REAL_TUNNEL = 8, /* behind a tunnel; else DR */
 };
 
 /* A real server of one service. Its index never changes while it is in use, so flows may hold it.
  * A next hop is replaced by writing the other one and then turning `current`, a single byte: a
- * reader never sees half of each. */
+ * reader never sees half of each. 64 bytes: a cache line. */
 struct real {
-	__be32 address;
+	__be32 address[4]; /* IPv4 in the first, then zeros */
 	__be16 port;
 	__u8 current; /* which of `hops` */
 	__u8 flags;
 	__u32 service;
 	struct next_hop hops[2];
+};
+
+enum tunnel_kind {
+	TUNNEL_IPIP,
+	TUNNEL_GUE,
+	TUNNEL_GRE,
+};
+
+enum tunnel_flags {
+	TUNNEL_CHECKSUM = 1,
+	TUNNEL_OVER_IPV6 = 2,
+};
+
+/* How a real server with REAL_TUNNEL is reached; the MTU of its hop is that inside the tunnel. */
+struct tunnel {
+	__be32 source[4]; /* IPv4 in the first, then zeros */
+	__be16 port;
+	__u8 kind;
+	__u8 flags;
 };
 
 /* Slot 0 of a table holds how many follow; each other slot is a real's index. */
@@ -66,6 +98,29 @@ struct flow_key {
 	__u32 protocol;
 };
 
+/* In a map of its own, so that IPv4 keeps its smaller footprint. */
+struct flow_key6 {
+	__be32 source_address[4];
+	__be32 address[4];
+	__be16 source_port;
+	__be16 port;
+	__u32 protocol;
+};
+
+/* A datagram in fragments: only the first has ports, and tells the others the way. */
+struct fragment_key {
+	__be32 source_address[4]; /* IPv4 in the first, then zeros */
+	__be32 address[4];
+	__be32 id;
+	__u16 protocol;
+	__u16 version; /* 4 or 6 */
+};
+
+struct fragment {
+	__u32 real;
+	__u32 seen_s;
+};
+
 /* The states that a connection seen from the client's side alone can be in. */
 enum flow_state {
 	STATE_NONE,
@@ -74,6 +129,7 @@ enum flow_state {
 	STATE_FIN_WAIT,
 	STATE_TIME_WAIT,
 	STATE_CLOSE,
+	STATE_UDP,
 	STATE_COUNT,
 };
 
@@ -102,6 +158,12 @@ _Static_assert(sizeof(struct flow_event) == 24, "as src/layout.rs has it");
 _Static_assert(__builtin_offsetof(struct flow_event, real) == 16, "as src/layout.rs has it");
 _Static_assert(__builtin_offsetof(struct flow_event, state) == 20, "as src/layout.rs has it");
 
+/* How many ICMP errors one CPU sent in one second. */
+struct answers {
+	__u32 second;
+	__u32 sent;
+};
+
 struct counters {
 	__u64 packets;
 	__u64 bytes; /* of IP, as IPVS counts them */
@@ -121,6 +183,10 @@ enum reason {
 	REASON_ADOPTED,    /* forwarded by hash, and pinned */
 	REASON_WAITING,    /* dropped once: a peer's word about the flow may be on its way */
 	REASON_UNTOLD,     /* forwarded; the peers are told later, with the whole table */
+	REASON_EXTENSION_HEADERS,
+	REASON_MTU,
+	REASON_ANSWERED, /* dropped, and the sender was told why by ICMP */
+	REASON_ENCAPSULATION,
 	REASON_COUNT,
 };
 

@@ -10,9 +10,18 @@
 struct {
 	NUMBER(type, BPF_MAP_TYPE_HASH);
 	NUMBER(max_entries, MAX_SERVICES);
+	NUMBER(map_flags, BPF_F_NO_PREALLOC);
 	TYPE(key, struct service_key);
 	TYPE(value, struct service);
 } services SEC(".maps");
+
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, MAX_SERVICES);
+	NUMBER(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, struct service_key6);
+	TYPE(value, struct service);
+} services6 SEC(".maps");
 
 /* Service -> its table. A table is built whole and then takes its place in one update: a reader
  * has the old one or the new one. Tables differ in length, hence BPF_F_INNER_MAP. */
@@ -46,6 +55,14 @@ struct {
 	TYPE(value, struct real);
 } reals SEC(".maps");
 
+/* By real. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	TYPE(key, __u32);
+	TYPE(value, struct tunnel);
+} tunnels SEC(".maps");
+
 /* A plain hash, not an LRU: a flood must not push live flows out, and user space alone ends
  * flows, so that its counts are exact. Preallocated: a new flow never waits or fails for memory. */
 struct {
@@ -54,6 +71,36 @@ struct {
 	TYPE(key, struct flow_key);
 	TYPE(value, struct flow);
 } flows SEC(".maps");
+
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, DEFAULT_MAX_FLOWS);
+	TYPE(key, struct flow_key6);
+	TYPE(value, struct flow);
+} flows6 SEC(".maps");
+
+/* An LRU: what is pushed out has waited longest for its fragments, and no count depends on it. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_LRU_HASH);
+	NUMBER(max_entries, MAX_FRAGMENTED);
+	TYPE(key, struct fragment_key);
+	TYPE(value, struct fragment);
+} fragments SEC(".maps");
+
+struct {
+	NUMBER(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	NUMBER(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, struct answers);
+} answers SEC(".maps");
+
+/* The MAC that frames for this machine have, in the first 6 bytes; XDP alone must ask. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, __u64);
+} station SEC(".maps");
 
 /* By real. */
 struct {

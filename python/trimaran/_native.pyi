@@ -8,37 +8,67 @@ __all__ = ["Datapath", "Engine", "check_snapshot"]
 
 @final
 class Datapath:
-    """The director's eBPF maps and tc program, loaded and verified.
+    """The director's eBPF maps and the program of one hook ("tc" or "xdp"), loaded and verified.
 
     Maps are pinned in `pin_directory` (on bpffs) and adopted from there when they have this
-    build's layout and `max_flows`; with None they end with the object. Addresses are text, a hop is
-    (destination MAC, source MAC, interface index). OSError: the kernel refused, and says what;
-    ValueError: past a limit of the maps. Calls may come from any thread, one at a time is served.
+    build's layout and `max_flows`; with None they end with the object. Addresses are text,
+    protocols numbers, a hop is (destination MAC, source MAC, interface index, MTU). OSError: the
+    kernel refused, and says what; ValueError: past a limit of the maps. Calls may come from any
+    thread, one at a time is served.
     """
 
     def __new__(
-        cls, pin_directory: str | PathLike[str] | None = None, *, max_flows: int
+        cls,
+        pin_directory: str | PathLike[str] | None = None,
+        *,
+        max_flows: int,
+        max_flows6: int = 1,
+        hook: str = "tc",
     ) -> Datapath: ...
     @property
     def adopted(self) -> bool:
         """The maps were found pinned, with their flows."""
     def program(self) -> tuple[int, int]:
-        """The tc program's descriptor (the object's own: do not close it) and kernel-wide id."""
+        """The program's descriptor (the object's own: do not close it) and kernel-wide id."""
+    def turn_to(self, hook: str) -> None:
+        """Use the other hook's program, over the same maps."""
+    def set_station(self, mac: bytes) -> None:
+        """The MAC that frames for this machine have; XDP heeds no other."""
+    @staticmethod
+    def program_of(program_id: int) -> tuple[str, int] | None:
+        """The name of any loaded program and a descriptor of it, the caller's to close; None: there
+        is no such program."""
     def unpin(self) -> None:
         """Remove the pins; idempotent."""
-    def services(self) -> list[tuple[str, int, int, int]]:
-        """(address, port, index, flags); port 0 marks the address itself."""
-    def set_service(self, address: str, port: int, index: int, flags: int = 0) -> None:
+    def services(self) -> list[tuple[str, int, int, int, int]]:
+        """(address, port, protocol, index, flags); port 0 is every other port, protocol 0 marks the
+        address itself."""
+    def set_service(
+        self, address: str, port: int, protocol: int, index: int, flags: int = 0
+    ) -> None:
         """Serve this address and port with the table of that index. Flag 1: its flows are told to
-        the peers."""
-    def remove_service(self, address: str, port: int) -> None:
+        the peers (IPv4 and TCP only)."""
+    def remove_service(self, address: str, port: int, protocol: int) -> None:
         """Serve it no longer; idempotent."""
     def table(self, service: int) -> list[int]:
         """The real servers' indices in turn; [] where no table was set."""
     def set_table(self, service: int, slots: Sequence[int]) -> None:
         """Swap a service's table at once; on return no packet is still using the old one."""
-    def reals(self) -> list[tuple[int, str, int, int, bool, tuple[bytes, bytes, int] | None]]:
-        """(index, address, port, service, listed, hop) of every real server in use."""
+    def reals(
+        self,
+    ) -> list[
+        tuple[
+            int,
+            str,
+            int,
+            int,
+            bool,
+            bool,
+            tuple[bytes, bytes, int, int] | None,
+            tuple[str, int, bool, str] | None,
+        ]
+    ]:
+        """(index, address, port, service, listed, local, hop, tunnel) of those in use."""
     def set_real(
         self,
         index: int,
@@ -46,9 +76,14 @@ class Datapath:
         port: int,
         service: int,
         listed: bool,
-        hop: tuple[bytes, bytes, int] | None,
+        hop: tuple[bytes, bytes, int, int] | None,
+        local: bool = False,
+        tunnel: tuple[str, int, bool, str] | None = None,
     ) -> None:
-        """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known."""
+        """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
+        `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,
+        with checksum, source address), the hop's MTU being that inside it. ValueError: no such
+        tunnel."""
     def remove_real(self, index: int) -> None:
         """Free an index that no table and no flow names any more, and zero its counters."""
     def counters(self, index: int) -> tuple[int, int, int]:
@@ -95,6 +130,9 @@ class Engine:
         """Raises ValueError if `swap` would."""
     def stop(self, graceful_timeout_s: float) -> None:
         """Stop accepting, finish what runs, end. What is left after the timeout is cut off."""
+    def set_peer(self, upstream: str, peer: str, state: str) -> None:
+        """What a peer's probes found: 'up', 'down' or 'drain'. ValueError: there is no such peer,
+        or no such state."""
     def status(self) -> str:
         """JSON in the shape of docs/decisions/0002."""
     def events(self) -> list[str]:

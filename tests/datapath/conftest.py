@@ -4,10 +4,20 @@ import pytest
 from director_rig import Rig
 
 
+@pytest.fixture(scope="session")
+def rigs() -> dict[str, Rig]:
+    """By hook; made when first asked for."""
+    return {}
+
+
 @pytest.fixture
-def rig() -> Rig:
-    """A director of our own, with nothing served yet."""
-    return Rig()
+def rig(request: pytest.FixtureRequest, rigs: dict[str, Rig]) -> Rig:
+    """A director with nothing served yet, behind tc; `both_hooks` also behind XDP."""
+    hook = getattr(request, "param", "tc")
+    if hook not in rigs:
+        rigs[hook] = Rig(hook)
+    rigs[hook].clear()
+    return rigs[hook]
 
 
 @pytest.fixture

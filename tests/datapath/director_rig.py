@@ -1,19 +1,30 @@
 """A director in the kernel, fed with frames by BPF_PROG_TEST_RUN: no device, no namespace."""
 
+from collections import Counter
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from scapy.layers.inet import IP, TCP
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 
 from trimaran._native import Datapath
 
 PASS, DROP, REDIRECT = 0, 2, 7
+XDP_VERDICTS = {1: DROP, 2: PASS, 3: REDIRECT, 4: REDIRECT}  # DROP, PASS, TX, REDIRECT
+TCP_NUMBER, UDP_NUMBER = 6, 17
 VIP, CLIENT = "10.0.0.100", "10.0.0.50"
+VIP6, CLIENT6 = "fd00::100", "fd00::50"
 DIRECTOR_MAC = bytes.fromhex("020000000001")
 CLIENT_MAC = "02:00:00:00:00:50"
 HERE = "00:00:00:00:00:00"  # test_run's device is lo: this is its address
 EGRESS = 1
+MTU = 1500
+SERVICES_OF_A_TEST = 8
+
+both_hooks = pytest.mark.parametrize("rig", ["tc", "xdp"], indirect=True)
 
 
 def real_mac(index: int) -> bytes:
@@ -21,19 +32,59 @@ def real_mac(index: int) -> bytes:
     return bytes([2, 0, 0, 0, 1, index])
 
 
+def real_address(index: int, like: str) -> IPv4Address | IPv6Address:
+    """Where the rig has the real server of that index, in that address's network."""
+    base = VIP if ip_address(like).version == 4 else VIP6
+    return ip_address(base) - 90 + index
+
+
+def datapath(hook: str) -> Datapath:
+    """Room for 1,024 flows of each version."""
+    return Datapath(max_flows=1024, max_flows6=1024, hook=hook)
+
+
 @dataclass
 class Rig:
-    """One service at VIP:80; `tables` writes its slots."""
+    """One service at VIP:80; `tables` writes its slots. Loading takes long, so tests share a rig,
+    and each begins with `clear`."""
 
-    datapath: Datapath = field(default_factory=lambda: Datapath(max_flows=1024))
+    hook: str = "tc"
+    datapath: Datapath = field(init=False)
+    _first: int = field(init=False, default=0)  # the index in the kernel of the test's service 0
+    _reasons: Counter[str] = field(init=False, default_factory=Counter)
 
-    def serve(self, slots: list[int], *, service: int = 0, port: int = 80) -> None:
+    def __post_init__(self) -> None:
+        self.datapath = datapath(self.hook)
+
+    def clear(self) -> None:
+        """Nothing is served, no flow lives, nothing was counted; no cursor was turned."""
+        for address, port, protocol, _index, _flags in self.datapath.services():
+            self.datapath.remove_service(address, port, protocol)
+        self.datapath.sweep(1 << 20)
+        for index, *_ in self.datapath.reals():
+            self.datapath.remove_real(index)
+        self._first += SERVICES_OF_A_TEST
+        self._reasons = Counter(dict(self.datapath.reasons()))
+
+    def set_table(self, slots: list[int], *, service: int = 0) -> None:
+        """Swap the table of a service."""
+        self.datapath.set_table(self._first + service, slots)
+
+    def serve(
+        self,
+        slots: list[int],
+        *,
+        service: int = 0,
+        port: int = 80,
+        protocol: int = TCP_NUMBER,
+        vip: str = VIP,
+    ) -> None:
         """Serve VIP:port by these reals, which are all well."""
         for index in set(slots):
-            self.set_real(index, service=service, port=port)
-        self.datapath.set_table(service, slots)
-        self.datapath.set_service(VIP, 0, service)
-        self.datapath.set_service(VIP, port, service)
+            self.set_real(index, service=service, port=port, vip=vip)
+        self.set_table(slots, service=service)
+        self.datapath.set_service(vip, 0, 0, 0)
+        self.datapath.set_service(vip, port, protocol, self._first + service)
 
     def set_real(
         self,
@@ -41,28 +92,36 @@ class Rig:
         *,
         listed: bool = True,
         mac: bytes | None = b"",
+        mtu: int = MTU,
+        local: bool = False,
         service: int = 0,
         port: int = 80,
+        vip: str = VIP,
+        tunnel: tuple[str, int, bool, str] | None = None,
     ) -> None:
-        """Write one real server; `mac` None: not known."""
-        hop = None if mac is None else (mac or real_mac(index), DIRECTOR_MAC, EGRESS)
-        address = str(IPv4Address("10.0.0.10") + index)
-        self.datapath.set_real(index, address, port, service, listed, hop)
+        """Write one real server; `mac` None: not known. Its address is of the VIP's version, or of
+        the tunnel's source's."""
+        hop = None if mac is None else (mac or real_mac(index), DIRECTOR_MAC, EGRESS, mtu)
+        address = str(real_address(index, tunnel[3] if tunnel else vip))
+        self.datapath.set_real(
+            index, address, port, self._first + service, listed, hop, local, tunnel
+        )
 
-    def send(self, frame: Ether | bytes) -> tuple[int, bytes]:
-        """The verdict, and the frame as the program left it."""
+    def send(self, frame: Packet | bytes) -> tuple[int, bytes]:
+        """The verdict (in tc's words), and the frame as the program left it."""
         verdict, packet, _ = self.datapath.test_run(bytes(frame))
-        return verdict, packet
+        return XDP_VERDICTS[verdict] if self.hook == "xdp" else verdict, packet
 
-    def real_of(self, frame: Ether | bytes) -> int:
+    def real_of(self, frame: Packet | bytes) -> int:
         """Which real server a frame is forwarded to."""
         verdict, packet = self.send(frame)
         assert verdict == REDIRECT, f"verdict {verdict}, reasons {self.reasons()}"
+        assert packet[:5] == real_mac(0)[:5], "not sent to a real server"
         return packet[5]
 
     def reasons(self) -> dict[str, int]:
-        """The reasons met so far."""
-        return {name: count for name, count in self.datapath.reasons() if count}
+        """The reasons met since `clear`."""
+        return dict(Counter(dict(self.datapath.reasons())) - self._reasons)
 
 
 def segment(flags: str = "S", *, sport: int = 40000, dport: int = 80, **ip: object) -> Ether:
@@ -71,3 +130,16 @@ def segment(flags: str = "S", *, sport: int = 40000, dport: int = 80, **ip: obje
     return (
         Ether(dst=HERE, src=CLIENT_MAC) / IP(**fields) / TCP(sport=sport, dport=dport, flags=flags)
     )
+
+
+def segment6(flags: str = "S", *, sport: int = 40000, dport: int = 80, **ip: object) -> Ether:
+    """The same over IPv6."""
+    fields: dict[str, object] = {"src": CLIENT6, "dst": VIP6, "hlim": 64, **ip}
+    tcp = TCP(sport=sport, dport=dport, flags=flags)
+    return Ether(dst=HERE, src=CLIENT_MAC) / IPv6(**fields) / tcp
+
+
+def datagram(*, sport: int = 40000, dport: int = 53, load: bytes = b"?", **ip: object) -> Ether:
+    """A UDP datagram from the client to the VIP."""
+    fields: dict[str, object] = {"src": CLIENT, "dst": VIP, "ttl": 64, **ip}
+    return Ether(dst=HERE, src=CLIENT_MAC) / IP(**fields) / UDP(sport=sport, dport=dport) / load

@@ -3,13 +3,14 @@ seen from outside: addresses in the kernel, frames at an observer."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
 from keepalived import Keepalived
 
 from lan import Capture, Lan, Role, lan, wait_until
+from trimaran.vrrp.packet import Peer
 from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
 VIP = "192.168.31.145"
@@ -35,10 +36,13 @@ class Pair:
         self.roles.append(Role(self.lan, "ours", "trimaran.node.vrrp_role", settings))
         return self.roles[-1]
 
-    def theirs(self, priority: int, password: str = "1111") -> Keepalived:
+    def theirs(
+        self, priority: int, password: str = "1111", options: str | None = None
+    ) -> Keepalived:
         return Keepalived(
-            self.lan, "theirs", self._directory, priority=priority, address=VIP, password=password
-        )
+            self.lan, "theirs", self._directory,
+            priority=priority, address=VIP, password=password, options=options,
+        )  # fmt: skip
 
     def holders(self) -> list[str]:
         return [name for name in ("ours", "theirs") if self.lan.holds(name, VIP)]
@@ -175,3 +179,35 @@ def test_another_password_is_rejected_and_told(pair: Pair) -> None:
     assert event["data"]["reason"] == "AUTHENTICATION"
     assert "1111" not in str(ours.messages) and "2222" not in str(ours.messages)
     wait_until("we hold it too", lambda: pair.lan.holds("ours", VIP), down(101) + NOISE_S)
+
+
+AH = "advert_int 1\n authentication {\n auth_type AH\n auth_pass 1111\n }\n"
+PEER = f"{AH} unicast_src_ip {THEIRS}\n unicast_peer {{\n {OURS}\n }}\n"
+
+
+@pytest.mark.parametrize("peers", [(), (Peer(IPv4Address(THEIRS)),)], ids=["multicast", "unicast"])
+def test_mastership_goes_to_and_fro_under_ah(pair: Pair, peers: tuple[Peer, ...]) -> None:
+    """Whoever takes over goes on with the other's sequence; a restarted one finds into it."""
+    ours = pair.ours(101, ah=True, peers=peers)
+    pair.wait_holder("ours", down(101))
+    theirs = pair.theirs(151, options=PEER if peers else AH)
+    pair.wait_holder("theirs", 2 * down(151))
+    status = ours.status()["routers"][0]
+    assert (status["state"], status["master"]["address"]) == ("BACKUP", THEIRS)
+    theirs.stop()
+    pair.wait_holder("ours", 2)
+    theirs.start()  # its sequence begins at 1 again
+    pair.wait_holder("theirs", 3 * down(151))
+    theirs.kill()
+    wait_until("we take over", lambda: pair.lan.holds("ours", VIP), down(101) + NOISE_S)
+    counters = ours.status()["routers"][0]["counters"]
+    assert counters.get("rejected_authentication", 0) == 0
+    assert "invalid" not in theirs.log()
+
+
+def test_another_key_of_ah_is_rejected(pair: Pair) -> None:
+    pair.theirs(151, options=AH.replace("1111", "2222"))
+    ours = pair.ours(101, ah=True)
+    event = ours.wait_for(kind="event", name="vrrp.rejected")
+    assert event["data"]["reason"] == "AUTHENTICATION"
+    assert "1111" not in str(ours.messages) and "2222" not in str(ours.messages)

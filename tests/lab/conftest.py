@@ -4,17 +4,17 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from verb import Trimaran
 
 from trimaran.lab.topology import prefix
 from trimaran.lab.traces import clean, run_directory
 from trimaran.system import namespaces
 
 _numbers = itertools.count(1)
-Trimaran = Callable[..., "subprocess.CompletedProcess[str]"]
 
 TABLE = """
 nodes:

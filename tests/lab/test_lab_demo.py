@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Trimaran
 from rich.console import Console
+from verb import Trimaran
 
 from trimaran.lab import demo
 from trimaran.lab.cast import Cast

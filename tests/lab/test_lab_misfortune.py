@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from conftest import Trimaran
+from verb import Trimaran
 
 from trimaran.lab.cast import Cast
 from trimaran.lab.lab import Lab

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Trimaran
+from verb import Trimaran
 
 from trimaran.lab.lab import Lab
 from trimaran.lab.topology import prefix

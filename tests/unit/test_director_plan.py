@@ -22,9 +22,10 @@ from trimaran.director.plan import (
     difference,
     indices,
     key_of,
+    listen_of,
 )
 from trimaran.director.settings import RealServerSettings, ServiceSettings
-from trimaran.director.tables import Hop, Served, Tables
+from trimaran.director.tables import MAX_REALS, Hop, Listen, Served, Tables
 
 VIP = IPv4Address("10.0.0.100")
 ADDRESSES = [IPv4Address("10.0.0.10") + n for n in range(5)]
@@ -53,8 +54,8 @@ def obey(tables: Tables, steps: list[Step]) -> Tables:
             case FreeReal(index):
                 del reals[index]
         for listen, served in services.items():
-            for turn in slots[served.index] if listen[1] else ():
-                assert reals[turn].listed and reals[turn].hop, step
+            for turn in () if listen.is_mark else slots[served.index]:
+                assert reals[turn].listed and reals[turn].reachable, step
     return Tables(services, reals, slots)
 
 
@@ -74,7 +75,7 @@ def settle(
 
 def test_from_nothing() -> None:
     tables = settle(Tables(), service(0, 1))
-    assert tables.services == {(VIP, 80): Served(0), (VIP, 0): Served(0)}
+    assert tables.services == {Listen(VIP, 80, 6): Served(0), Listen(VIP, 0, 0): Served(0)}
     assert tables.slots == {0: (1, 0)}
     assert [tables.reals[n].address for n in (0, 1)] == ADDRESSES[:2]
 
@@ -125,15 +126,16 @@ def test_a_count_from_before_the_swap_frees_nothing() -> None:
 def test_a_service_that_left_is_served_no_longer() -> None:
     before = settle(Tables(), service(0, 1), service(0, port=443))
     after = settle(before, service(0, 1))
-    assert after.services == {(VIP, 80): Served(0), (VIP, 0): Served(0)}
+    assert after.services == {Listen(VIP, 80, 6): Served(0), Listen(VIP, 0, 0): Served(0)}
     assert after.slots == {0: (1, 0), 1: ()}
 
 
 def test_too_much_is_refused() -> None:
     reals = tuple(
-        RealServerSettings(str(n), IPv4Address("10.1.0.0") + n, 80, 1, None) for n in range(4097)
+        RealServerSettings(str(n), IPv4Address("10.1.0.0") + n, 80, 1, None)
+        for n in range(MAX_REALS + 1)
     )
-    with pytest.raises(LimitError, match="at most 4096 real servers"):
+    with pytest.raises(LimitError, match=f"at most {MAX_REALS} real servers"):
         desired((replace(service(), real_servers=reals),), Tables(), frozenset(), {}, None)
 
 
@@ -158,7 +160,7 @@ def test_whatever_the_way_the_tables_say_what_is_wanted(shapes: list[object]) ->
     tables = Tables()
     for ports, down, known, busy in shapes:  # type: ignore[misc]
         services = tuple(service(*sorted(members), port=port) for port, members in ports.items())
-        keys = {((VIP, port), ADDRESSES[n], port) for port, n in down}
+        keys = {(Listen(VIP, port, 6), ADDRESSES[n], port) for port, n in down}
         hops = {ADDRESSES[n]: HOPS[ADDRESSES[n]] for n in known}
         before = indices(tables)
         tables = settle(tables, *services, down=keys, hops=hops, busy=busy)
@@ -166,7 +168,7 @@ def test_whatever_the_way_the_tables_say_what_is_wanted(shapes: list[object]) ->
         for each in services:
             chosen = {
                 tables.reals[i].address
-                for i in tables.slots[tables.services[(VIP, each.port)].index]
+                for i in tables.slots[tables.services[listen_of(each)].index]
             }
             able = {
                 real.address

@@ -286,8 +286,7 @@ def test_the_sorry_server_must_be_another_and_on_the_same_port() -> None:
         in problems(conf("", service="sorry_server 10.0.0.7 81"))[0]
     )
     assert (
-        "is neither a node nor an IPv4 address"
-        in problems(conf("", service="sorry_server x 80"))[0]
+        "is neither a node nor an IP address" in problems(conf("", service="sorry_server x 80"))[0]
     )
 
 
@@ -441,7 +440,7 @@ YAML_REFUSED = [
     ("quorum_up: /bin/none", "11:16: '/bin/none' is not executable (chmod +x /bin/none)"),
     ("checks: {a: {script: {command: /bin/none}}}", "11:36: '/bin/none' is not executable"),
     ("sorry_server: r", "11:19: 'r' is the real server 'r' too"),
-    ("sorry_server: nobody", "11:19: 'nobody' is neither a node nor an IPv4 address (allowed: d, r)"),
+    ("sorry_server: nobody", "11:19: 'nobody' is neither a node nor an IP address (allowed: d, r)"),
 ]  # fmt: skip
 
 

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from stack_files import MemoryFiles
 
+from trimaran.stack.authentication import Authentication
 from trimaran.stack.errors import StackError
 from trimaran.stack.keepalived import read_keepalived
 from trimaran.stack.keepalived_directives import KEEPALIVED
 from trimaran.stack.model import (
     Check,
     Node,
-    PassAuthentication,
     RealServer,
     Stack,
+    Tracking,
     VirtualRouter,
     VirtualService,
 )
@@ -90,7 +91,8 @@ def test_the_classic_files_load_as_they_stand(text: str, name: str, priority: in
             "VI_1": VirtualRouter(
                 router_id=51,
                 addresses=(IPv4Interface("192.168.31.145/32"),),
-                authentication=PassAuthentication(type="pass", password=SecretStr("1111")),
+                authentication=Authentication(type="pass", password=SecretStr("1111")),
+                track=Tracking(own_services=False),
                 members={name: priority},
             )
         },
@@ -119,7 +121,8 @@ def test_the_classic_file_says_what_the_stack_file_says() -> None:
     stack, _ = read_stack((EXAMPLES / "stack.yaml").read_text(), "stack.yaml")
     ours, theirs = classic.virtual_routers["VI_1"], stack.virtual_routers["front"]
     members = {"node2": theirs.members["node2"]}
-    assert ours == theirs.model_copy(update={"members": members})
+    tracks = Tracking(own_services=False)  # keepalived's priority heeds no quorum
+    assert ours == theirs.model_copy(update={"members": members, "track": tracks})
     mine, other = classic.virtual_services["192.168.31.145:80"], stack.virtual_services["web"]
     assert (mine.scheduler, mine.forward, mine.protocol) == (
         other.scheduler,
@@ -293,7 +296,6 @@ REFUSED = [
     (instance("track_script {\nx\n}"), "8:1: 'x' there is no vrrp_script of that name"),
     (instance("track_interface {\neth9 heavy\n}"), "8:1: 'eth9' takes `weight` and `reverse`, not 'heavy'"),
     (instance("track_bfd {\nx\n}"), "7:5: 'track_bfd' is refused (not supported yet: its failure would not move the addresses)"),
-    (instance("authentication {\nauth_type AH\nauth_pass x\n}"), "8:1: 'auth_type' 'AH' is not possible yet (AH is not spoken; write `auth_type PASS`)"),
     (instance("authentication {\nauth_type PASS\n}"), "7:5: 'authentication' needs 'auth_pass'"),
     (instance().replace("interface ens33", ""), "1:1: 'vrrp_instance' needs 'interface'"),
     (instance().replace("10.0.0.1", "fe80::1::2"), "5:9: 'fe80::1::2' 'fe80::1::2' is not an IP address"),
@@ -301,16 +303,16 @@ REFUSED = [
     (instance().replace("10.0.0.1", ""), "4:5: 'virtual_ipaddress' holds no address"),
     (instance() + instance(), "9:1: 'vrrp_instance' 'VI' is there already, in line 1"),
     (service("lb_algo wlc"), "4:5: 'lb_algo' 'wlc' is not possible yet (today there are rr, wrr and fo: write `lb_algo wrr`)"),
-    (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (today the director forwards by DR only: write `lb_kind DR`)"),
-    (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (today the director forwards by DR only: write `lb_kind DR`)"),
+    (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
+    (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
     (service().replace("lb_algo rr", ""), "1:1: 'virtual_server' has no 'lb_algo', so keepalived's default wlc is meant (today there are rr, wrr and fo: write `lb_algo wrr`)"),
-    (service("protocol UDP"), "4:5: 'protocol' 'UDP' is not possible yet (allowed: tcp)"),
+    (service("protocol SCTP"), "4:5: 'protocol' 'SCTP' is not possible yet (allowed: tcp, udp)"),
     (service("persistence_timeout 50"), "4:5: 'persistence_timeout' is refused (not supported yet: a client would not stay with its real server)"),
     (service("quorum -1"), "4:5: 'quorum' takes a number from 0 to 1000000000, not -1"),
     (service(real="HTTP_GET {\n}"), "6:9: 'HTTP_GET' needs a 'url { … }' block"),
     (service(real="BFD_CHECK {\nname x\n}"), "6:9: 'BFD_CHECK' is refused (not supported yet: this failure would not be seen)"),
     (service().replace("10.0.0.2 80", "10.0.0.2 8080"), "5:5: 'real_server' port 8080 differs from the service's port 80 (direct routing (DR) cannot change the port)"),
-    (service().replace("10.0.0.1 80", "10.0.0.1"), "1:1: 'virtual_server' needs a port (DR forwards one port, without persistence)"),
+    (service().replace("10.0.0.1 80", "10.0.0.1"), "5:5: 'real_server' port 80 differs from the service's port 0 (direct routing (DR) cannot change the port)"),
     (service().replace("10.0.0.1 80", "fwmark 7"), "1:1: 'virtual_server' by fwmark is not supported yet (write `virtual_server ADDRESS PORT`)"),
     (service() + service(), "12:1: 'virtual_server' '10.0.0.1:80' is there already, in line 1"),
     ("vrrp_sync_group G {\n}", "1:1: 'vrrp_sync_group' needs 'group'"),

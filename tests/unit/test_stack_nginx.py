@@ -29,7 +29,7 @@ from trimaran.stack.http import (
 from trimaran.stack.mime_types import BUILT_IN_TYPES
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.nginx_directives import NGINX
-from trimaran.stack.nginx_values import VARIABLES
+from trimaran.stack.nginx_values import STREAM_VARIABLES, VARIABLES
 from trimaran.stack.report import Note, remarkable, summary
 
 CLASSIC = (
@@ -335,10 +335,11 @@ def test_what_cannot_be_obeyed_is_refused(body: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("server 10.0.0.1 slow_start=3s;", "3: 'server' 'slow_start=3s' is not supported yet"),
+        ("server 10.0.0.1 speed=3s;", "3: 'server' 'speed=3s' is not supported yet"),
         ("server 10.0.0.1 weight=0;", "3: 'server' takes a number from 1 to 65535, not 0"),
         ("server we/b;", "3: 'server' 'we/b' is neither an address nor a host's name"),
-        ("server unix:/x;", "3: 'server' 'unix:/x' is not supported yet (write HOST:PORT)"),
+        ("server unix:x;", "3: 'server' 'unix:x' names no socket "
+             "(write unix: and an absolute path)"),
         ("", "1: 'upstream' u has no server"),
     ],
 )  # fmt: skip
@@ -361,7 +362,7 @@ def test_the_variables_are_those_of_the_engine() -> None:
         Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars" / "names.rs"
     ).read_text()
     named = source[source.index("fn named(") :].split("_ =>")[0]
-    assert set(re.findall(r'\("(\w+)", Variable', source)) == VARIABLES
+    assert set(re.findall(r'\("(\w+)", Variable', source)) == VARIABLES | STREAM_VARIABLES
     assert {"http_", "arg_", "cookie_"} <= set(re.findall(r'rest\("(\w+_)"', named))
 
 

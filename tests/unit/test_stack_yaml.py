@@ -105,7 +105,7 @@ GOLDEN = [
     ),
     (
         "front:80", "frnt:80",
-        ["22:13: 'frnt' is neither a virtual router nor an IPv4 address "
+        ["22:13: 'frnt' is neither a virtual router nor an IP address "
          "(did you mean 'front'? allowed: front)"],
     ),
     ("front:80", "front:http", ["22:13: 'http' is not a port: a number from 1 to 65535"]),
@@ -117,9 +117,9 @@ GOLDEN = [
     (
         "{node4: {weight: 1}, node5", "{node4: {wieght: 1}, node8",
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
-         "(did you mean 'weight'? allowed: check, checks, inhibit_on_failure, notify_down, "
-         "notify_up, weight)",
-         "26:40: 'node8' is neither a node nor an IPv4 address "
+         "(did you mean 'weight'? allowed: check, checks, forward, inhibit_on_failure, "
+         "notify_down, notify_up, tunnel, weight)",
+         "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),
     (
@@ -130,7 +130,7 @@ GOLDEN = [
     (
         "node4: {weight: 1}", "node2: {weight: 1}",
         ["26:20: node 'node2' directs this service and cannot be its real server too "
-         "(use another node)"],
+         "(it can where no other node directs the service: use another node)"],
     ),
     (
         "upstream: {node6: 1, node7: 1}", "upstream: {node6: 1}, nginx: nginx.conf",
@@ -174,7 +174,8 @@ GOLDEN = [
     (
         'password: "1111"', "pasword_file: x",
         ["17:34: unknown key 'pasword_file' in virtual_routers.front.authentication "
-         "(did you mean 'password_file'? allowed: password, password_file, type)"],
+         "(did you mean 'password_file'? allowed: active, keys, mode, password, password_file, "
+         "replay, type, window)"],
     ),
     (
         "  node2: {", "  node2: {{",
@@ -330,3 +331,10 @@ def test_a_wrong_flow_sync_is_named(written: str, said: str) -> None:
 def test_directors_without_flow_sync_are_warned_of() -> None:
     _, notes = read_stack(TEXT.replace(f"flow_sync: {KEY}", ""), "stack.yaml")
     assert ["flows are not synchronised" in note.message for note in notes] == [True]
+
+
+def test_the_kernels_ipvs_cannot_do_everything() -> None:
+    _, notes = read_stack(f"datapath: ipvs\n{TEXT}", "stack.yaml")
+    assert ["flow_sync has no effect" in note.message for note in notes] == [True]
+    every = f"datapath: ipvs\n{TEXT}".replace("front:80", "front:0")
+    assert any("only to persistent clients" in problem for problem in problems(every))

@@ -5,8 +5,9 @@ from ipaddress import IPv4Address, IPv4Interface
 from trimaran.vrrp.effects import RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
 from trimaran.vrrp.packet import Advert
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import RouterSettings
+from trimaran.vrrp.table import State
 
 OURS, HIGH = IPv4Address("192.0.2.5"), IPv4Address("192.0.2.9")
 DOWN = 3 + 156 / 256
@@ -73,6 +74,9 @@ def test_one_that_must_yield_takes_the_other_along() -> None:
         router.take_effects()
     pair.hear(pair.out, 150, 5.1)
     assert pair.states == (State.BACKUP, State.BACKUP)
+    assert SendAdvert(0) in pair.into.take_effects()
+    assert pair.into.lingering, "whoever takes over there has not been heard yet"
+    pair.hear(pair.into, 150, 5.2)
     assert RemoveAddresses() in pair.into.take_effects()
 
 

@@ -1,11 +1,11 @@
 """The virtual-router machine, as dialogues."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 
 import pytest
+from vrrp_dialogue import DOWN, HIGH, HOLD, LOW, OURS, SETTINGS, SKEW, VIP, Dialogue
 
-from playbook import Playbook
 from trimaran.vrrp.effects import (
     Announce,
     Event,
@@ -15,70 +15,10 @@ from trimaran.vrrp.effects import (
     SendAdvert,
 )
 from trimaran.vrrp.packet import Advert, Rejection
-from trimaran.vrrp.router import TABLE, On, Router, State
-from trimaran.vrrp.settings import RouterSettings, Track
+from trimaran.vrrp.settings import Track
 from trimaran.vrrp.standing import Standing
+from trimaran.vrrp.table import State
 from trimaran.vrrp.watch import Opinion
-
-LOW, OURS, HIGH = (IPv4Address(f"192.0.2.{last}") for last in (1, 5, 9))
-VIP = IPv4Interface("192.0.2.100/32")
-SETTINGS = RouterSettings("front", 10, "ens33", 100, (VIP,))
-SKEW = 156 / 256
-DOWN = 3 + SKEW
-HOLD = HoldAddresses(5)  # 3.61 s rounded up, and one more
-
-
-class Dialogue(Playbook):
-    machine: Router
-
-    def __init__(self, ignore: tuple[type, ...] = (Event,), **changes: object) -> None:
-        settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
-        super().__init__(Router(settings), ignore)
-
-    def start(self) -> "Dialogue":
-        self.tell(0, "interface up", lambda now: self.machine.set_interface(OURS, "", now))
-        self.tell(0, "start", self.machine.start)
-        return self
-
-    def start_silently(self) -> "Dialogue":
-        """Started; what it said about that is not looked at."""
-        self.machine.set_interface(OURS, "", 0)
-        self.machine.start(0)
-        self.machine.take_effects()
-        return self
-
-    def master(self) -> "Dialogue":
-        """Started, and master since DOWN; the next advert is due at DOWN + 1."""
-        self.start()
-        self.wait(self.machine.master_down_s, SendAdvert(self.machine.settings.priority), HOLD,
-                  Announce(5))  # fmt: skip
-        return self
-
-    def hears(
-        self,
-        at: float,
-        priority: int,
-        *answer: object,
-        source: IPv4Address = HIGH,
-        addresses: tuple[IPv4Address, ...] = (VIP.ip,),
-        interval_cs: int = 100,
-    ) -> None:
-        advert = Advert(priority, interval_cs, addresses)
-        self.tell(
-            at,
-            f"priority {priority} from {source}",
-            lambda now: self.machine.receive(advert, source, now),
-            *answer,
-        )
-
-    def last_cause(self) -> str:
-        assert self.machine.last_transition
-        return self.machine.last_transition[2]
-
-
-def test_every_state_has_a_row() -> None:
-    assert set(TABLE) == set(State)
-    assert all(row.keys() <= set(On) for row in TABLE.values())
 
 
 def test_take_over_is_advert_addresses_arp_in_this_order() -> None:
@@ -209,7 +149,7 @@ def test_an_owner_is_master_at_once_and_preempts() -> None:
 
 def test_a_resigning_master_keeps_the_addresses_until_a_successor_speaks() -> None:
     dialogue = Dialogue().master()
-    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0))
+    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0), HOLD)
     assert dialogue.machine.state is State.RESIGNING
     dialogue.hears(4.2, 0)  # somebody else leaves too: no successor
     dialogue.hears(4.5, 50, RemoveAddresses())
@@ -219,8 +159,8 @@ def test_a_resigning_master_keeps_the_addresses_until_a_successor_speaks() -> No
 
 def test_a_resigning_master_does_not_wait_for_ever() -> None:
     dialogue = Dialogue().master()
-    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0))
-    dialogue.wait(5.5, RemoveAddresses())
+    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0), HOLD)
+    dialogue.wait(8.0, RemoveAddresses())
     assert dialogue.machine.state is State.STOPPED
     assert "no successor" in dialogue.last_cause()
 
@@ -259,12 +199,15 @@ def test_mastership_dies_with_the_data_plane() -> None:
         "director broken",
         lambda now: tell_tier("director", False, "no program attached", now),
         SendAdvert(0),
-        RemoveAddresses(),
+        HOLD,
     )
     assert dialogue.last_cause() == "director is not well: no program attached"
     assert dialogue.machine.effective_priority == 0
     dialogue.tell(
-        5.0, "no carrier either", lambda now: dialogue.machine.set_interface(None, "cut", now)
+        5.0,
+        "no carrier either",
+        lambda now: dialogue.machine.set_interface(None, "cut", now),
+        RemoveAddresses(),
     )
     dialogue.tell(6.0, "director well", lambda now: tell_tier("director", True, "", now))
     assert dialogue.machine.state is State.FAULT
@@ -464,9 +407,39 @@ def test_without_weight_a_failure_is_a_fault() -> None:
         "down",
         lambda now: track(UPLINK, False, "eth1 has no carrier", now),
         SendAdvert(0),
-        RemoveAddresses(),
+        HOLD,
     )
     assert dialogue.last_cause() == "interface eth1: eth1 has no carrier"
+    assert dialogue.machine.state is State.FAULT
+    dialogue.hears(5.2, 0)  # somebody else leaves, too
+    dialogue.hears(5.5, 50, RemoveAddresses())
+    dialogue.hears(6.5, 50)
+
+
+def test_a_fault_without_a_successor_ends_in_silence() -> None:
+    dialogue = Dialogue(tracks=(UPLINK,)).start()
+    track = dialogue.machine.set_track
+    dialogue.tell(1.0, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    dialogue.wait(1 + DOWN, SendAdvert(100), HOLD, Announce(5))
+    dialogue.tell(
+        5.0, "down", lambda now: track(UPLINK, False, "no carrier", now), SendAdvert(0), HOLD
+    )
+    dialogue.wait(9.0, RemoveAddresses())
+    assert dialogue.machine.state is State.FAULT
+    assert dialogue.machine.next_timeout() is None
+
+
+def test_a_fault_that_passes_before_anybody_spoke_costs_no_address() -> None:
+    dialogue = Dialogue(tracks=(UPLINK,)).start()
+    track = dialogue.machine.set_track
+    dialogue.tell(1.0, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    dialogue.wait(1 + DOWN, SendAdvert(100), HOLD, Announce(5))
+    dialogue.tell(
+        5.0, "down", lambda now: track(UPLINK, False, "no carrier", now), SendAdvert(0), HOLD
+    )
+    dialogue.tell(5.1, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    assert dialogue.machine.state is State.BACKUP
+    dialogue.wait(5.1 + DOWN, SendAdvert(100), HOLD, Announce(5))
 
 
 @pytest.mark.parametrize(

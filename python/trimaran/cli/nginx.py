@@ -36,15 +36,15 @@ WITHOUT = [
     "http_gzip_module",
     "http_autoindex_module",
     "http_mirror_module",
-    "http_upstream_least_time_module",
-    "http_upstream_sticky_module",
     "http_tunnel_module",
     "http-cache",
+    "stream_pass_module",
+    "stream_upstream_least_time_module",
     "mail_pop3_module",
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH = ["http_realip_module", "http_stub_status_module"]
+WITH = ["http_realip_module", "http_stub_status_module", "stream"]
 USAGE = __doc__.splitlines()[2].strip()
 
 

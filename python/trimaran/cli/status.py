@@ -14,17 +14,21 @@ from trimaran.cli.nodes import control_socket
 from trimaran.node.client import ControlClient
 
 _COLOURS = {"running": "green", "failed": "red", "stopped": "dim"}
+_MODE_COLOURS = {"drained": "yellow", "disabled": "red"}
 _VRRP_COLOURS = {"MASTER": "bold green", "BACKUP": "cyan", "FAULT": "red"}
 
 
-def show_status(node: str | None, run_dir: Path | None, *, as_json: bool) -> None:
-    """Print the status of a node. Raises CannotRunError, ControlError."""
+def show_status(
+    node: str | None, run_dir: Path | None, *, as_json: bool, drops: bool = False
+) -> None:
+    """Print the status of a node, or why its director dropped packets. Raises CannotRunError,
+    ControlError."""
     status = asyncio.run(_ask(control_socket(node, run_dir)))
     if as_json:
         print(json.dumps(status, ensure_ascii=False, indent=2))
         return
     console = Console(highlight=False)
-    for part in render(status):
+    for part in render_drops(status) if drops else render(status):
         console.print(part)
 
 
@@ -41,6 +45,19 @@ def render(status: dict[str, Any]) -> list[RenderableType]:
         if row["status"] and show:
             parts.append(show(name, row["status"]))
     return parts
+
+
+def render_drops(status: dict[str, Any]) -> list[RenderableType]:
+    """Each reason that a director on the node has met: how often, and a sentence on it."""
+    table = _table(f"{status['node']}  drops, and what was unusual")
+    for heading in ("packets", "reason", "meaning"):
+        table.add_column(heading, justify="right" if heading == "packets" else "left")
+    for row in status["roles"].values():
+        met = row["status"] or {}
+        counts = {**met.get("drops", {}), **met.get("flows", {})}
+        for name, sentence in met.get("explained", {}).items():
+            table.add_row(str(counts[name]), name, sentence)
+    return [table] if table.row_count else [Text("no packet of a virtual service was dropped")]
 
 
 def _roles(status: dict[str, Any]) -> Table:
@@ -101,7 +118,30 @@ def _director(name: str, status: dict[str, Any]) -> RenderableType:
             met = Text("yes", "green") if quorum["met"] else Text("no", "red")
             weighs = f"weight {quorum['weight']} of {quorum['wanted']} ± {quorum['hysteresis']}"
             health.add_row(service["name"], "(quorum)", met, weighs)
-    return Group(Text(listing(status)), health) if health.row_count else Text(listing(status))
+    cause = f" ({status['hook_cause']})" if status.get("hook_cause") else ""
+    hook = f"{status['hook']} on {status['interface']}{cause}\n" if "hook" in status else ""
+    parts = [table for table in (health, _changes(status)) if table.row_count]
+    return Group(Text(listing(status) + hook), *parts)
+
+
+def _changes(status: dict[str, Any]) -> Table:
+    """What was changed at run time, and is not in the configuration."""
+    table = _table("changed at run time")
+    for heading in ("service", "real server", "is", "weight", "because"):
+        table.add_column(heading)
+    for service in status["services"]:
+        for real in service["real_servers"]:
+            if not (change := real.get("changed")):
+                continue
+            weight, own = real["weight"], change["configured_weight"]
+            table.add_row(
+                service["name"],
+                real["name"],
+                Text(real["mode"], _MODE_COLOURS.get(real["mode"], "")),
+                str(weight) if own in (None, weight) else f"{weight} (of {own})",
+                change["cause"],
+            )
+    return table
 
 
 def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:

@@ -1,6 +1,7 @@
 """The director's table in the form of `ipvsadm -Ln`, byte for byte."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 HEADER = """\
@@ -15,7 +16,7 @@ def listing(status: Mapping[str, Any]) -> str:
     and port as ipvsadm does; a real server that is out of the table is not listed."""
     lines = [HEADER]
     for service in sorted(status["services"], key=_place):
-        end = f"{service['address']}:{service['port']}"
+        end = _end(service)
         lines.append(f"{service['protocol'].upper():<4} {end} {service['scheduler']}\n")
         for real in sorted(service["real_servers"], key=_place):
             if real["listed"]:
@@ -24,12 +25,19 @@ def listing(status: Mapping[str, Any]) -> str:
 
 
 def _line(real: Mapping[str, Any]) -> str:
-    end = f"{real['address']}:{real['port']}"
+    end = _end(real)
     return (
         f"  -> {end:<28} {real['forward']:<7} {real['weight']:<6} "
         f"{real['active']:<10} {real['inactive']:<10}\n"
     )
 
 
-def _place(row: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
-    return tuple(int(part) for part in row["address"].split(".")), int(row["port"])
+def _end(row: Mapping[str, Any]) -> str:
+    address = row["address"]
+    return f"[{address}]:{row['port']}" if ":" in address else f"{address}:{row['port']}"
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, str, bytes, int]:
+    """IPv4 before IPv6, TCP before UDP (a real server has no protocol of its own)."""
+    address = ip_address(row["address"])
+    return address.version, row.get("protocol", ""), address.packed, int(row["port"])

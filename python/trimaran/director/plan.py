@@ -5,22 +5,26 @@ unlisted, until no flow is left on it.
 """
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.director.tables import (
     MAX_REALS,
     MAX_SERVICES,
+    PROTOCOLS,
     Hop,
     Listen,
     Real,
     Served,
     Tables,
+    Tunnel,
+    Way,
+    overhead,
     turns,
 )
 
-RealKey = tuple[Listen, IPv4Address, int]
+RealKey = tuple[Listen, IPAddress, int]
 
 
 class LimitError(ValueError):
@@ -68,14 +72,19 @@ class FreeReal:
 Step = SetReal | SetSlots | SetService | RemoveService | FreeReal
 
 
+def listen_of(service: ServiceSettings) -> Listen:
+    """Where a service is."""
+    return Listen(service.address, service.port, PROTOCOLS[service.protocol])
+
+
 def key_of(service: ServiceSettings, real: RealServerSettings) -> RealKey:
     """What identifies a real server of a service across changes."""
-    return ((service.address, service.port), real.address, real.port)
+    return (listen_of(service), real.address, real.port)
 
 
 def indices(tables: Tables) -> dict[RealKey, int]:
     """Where each real server is."""
-    listens = {served.index: listen for listen, served in tables.services.items() if listen[1]}
+    listens = {s.index: listen for listen, s in tables.services.items() if not listen.is_mark}
     return {
         (listens[real.service], real.address, real.port): index
         for index, real in tables.reals.items()
@@ -87,13 +96,16 @@ def desired(
     services: tuple[ServiceSettings, ...],
     found: Tables,
     down: Set[RealKey],
-    hops: Mapping[IPv4Address, Hop],
+    hops: Mapping[IPAddress, Hop],
     busy: Set[int] | None,
+    own: Set[IPAddress] = frozenset(),
     synced: bool = False,
+    ways: Mapping[IPAddress, Way] = MappingProxyType({}),
 ) -> Tables:
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
-    that flows name, as counted since `found` was put in place (None: not counted). `synced`:
-    peers are told of the flows.
+    that flows name, as counted since `found` was put in place (None: not counted); `own`: this
+    machine's addresses, where flows go up instead of out; `synced`: there are peers to be told of
+    flows; `hops` and `ways`: to real servers on the LAN, and to those of tunnels.
 
     Raises LimitError.
     """
@@ -101,56 +113,69 @@ def desired(
     # By the service's index, not its address: so a service that left and came back finds the real
     # servers that its flows still name.
     known = {(real.service, real.address, real.port): i for i, real in found.reals.items()}
+    chosen = {index for slots in found.slots.values() for index in slots}
     wanted = {
-        (wanted_services[(service.address, service.port)].index, real.address, real.port)
+        (wanted_services[listen_of(service)].index, real.address, real.port)
         for service in services
         for real in service.real_servers
     }
-    kept = {
-        index: Real(real.address, real.port, real.service, False, real.hop)
+    kept = {  # where no table names it no new flow can, and `busy` was counted after that
+        index: replace(real, listed=False)
         for index, real in found.reals.items()
         if (real.service, real.address, real.port) not in wanted
-        and not _may_go(index, real, found, busy)
+        and (real.listed or index in chosen or busy is None or index in busy)
     }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
     reals: dict[int, Real] = dict(kept)
     slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
     for service in services:
-        index = wanted_services[(service.address, service.port)].index
+        index = wanted_services[listen_of(service)].index
         weighted: list[tuple[int, int]] = []
         for real in service.real_servers:
             key = key_of(service, real)
             place = known.get((index, real.address, real.port))
             if place is None:
                 place = _next(free, "real servers", MAX_REALS)
-            hop = hops.get(real.address)
-            reals[place] = Real(real.address, real.port, index, key not in down, hop)
-            if key not in down and hop is not None:
+            local = real.address in own
+            hop, tunnel = (None, None) if local else _way(real, hops, ways)
+            reals[place] = Real(real.address, real.port, index, key not in down, hop, local, tunnel)
+            if key not in down and reals[place].reachable:
                 weighted.append((place, real.weight))
         slots[index] = turns(service.scheduler, weighted)
     return Tables(wanted_services, reals, slots)
 
 
-def _may_go(index: int, real: Real, found: Tables, busy: Set[int] | None) -> bool:
-    """No table names it, so no new flow can, and the count came after that."""
-    chosen = any(index in slots for slots in found.slots.values())
-    return busy is not None and index not in busy and not real.listed and not chosen
+def _way(
+    real: RealServerSettings, hops: Mapping[IPAddress, Hop], ways: Mapping[IPAddress, Way]
+) -> tuple[Hop | None, Tunnel | None]:
+    if real.forward == "dr":
+        return hops.get(real.address), None
+    way, kind = ways.get(real.address), real.tunnel
+    if way is None:
+        return None, None
+    hop = replace(way.hop, mtu=way.hop.mtu - overhead(kind, real.address.version))
+    return hop, Tunnel(kind.kind, kind.port, kind.checksum, way.source)
+
+
+def _can_be_synced(listen: Listen) -> bool:
+    """What flow sync speaks of."""
+    return listen.address.version == 4 and listen.protocol == PROTOCOLS["tcp"]
 
 
 def _served(
     services: tuple[ServiceSettings, ...], found: Tables, synced: bool
 ) -> dict[Listen, Served]:
     """An index for each service, the one it has if it is there; and the marks of its address."""
-    taken = {served.index for listen, served in found.services.items() if listen[1]}
+    taken = {served.index for listen, served in found.services.items() if not listen.is_mark}
     free = (index for index in range(MAX_SERVICES) if index not in taken)
     wanted: dict[Listen, Served] = {}
     for service in services:
-        listen = (service.address, service.port)
+        listen = listen_of(service)
         there = found.services.get(listen)
         index = there.index if there else _next(free, "services", MAX_SERVICES)
-        wanted[listen] = Served(index, synced)
-    for address, _ in list(wanted):
-        wanted[(address, 0)] = Served(0)
+        wanted[listen] = Served(index, synced and _can_be_synced(listen))
+    for listen in list(wanted):
+        wanted[Listen(listen.address, 0, 0)] = Served(0)
     if len(wanted) > MAX_SERVICES:
         raise LimitError(f"at most {MAX_SERVICES} addresses and services fit, not {len(wanted)}")
     return wanted
@@ -170,7 +195,7 @@ def difference(found: Tables, wanted: Tables) -> list[Step]:
     unable: list[Step] = []
     for index, real in wanted.reals.items():
         if found.reals.get(index) != real:
-            (able if real.listed and real.hop else unable).append(SetReal(index, real))
+            (able if real.listed and real.reachable else unable).append(SetReal(index, real))
     return [
         *able,
         *(

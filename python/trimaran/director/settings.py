@@ -1,34 +1,59 @@
 """What the director process is told: plain frozen data."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
-from typing import Literal
+from ipaddress import IPv4Address, IPv6Address, _BaseAddress
+from typing import TYPE_CHECKING, Literal
 
 from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
+
+if TYPE_CHECKING:
+    IPAddress = IPv4Address | IPv6Address
+else:
+    IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
+
+Mode = Literal["enabled", "drained", "disabled"]
+
+
+Forward = Literal["dr", "tunnel"]
+
+
+@dataclass(frozen=True)
+class TunnelSettings:
+    """How packets are wrapped; `port` is GUE's."""
+
+    kind: Literal["ipip", "gue", "gre"] = "ipip"
+    port: int = 0
+    checksum: bool = False
 
 
 @dataclass(frozen=True)
 class RealServerSettings:
-    """`name` is the user's word for it (node name or address); all of its `checks` must pass."""
+    """`name` is the user's word for it (node name or address); all of its `checks` must pass.
+    `mode` is what operators want of it (director/overlay.py); `tunnel` counts where `forward` is
+    tunnel."""
 
     name: str
-    address: IPv4Address
+    address: IPAddress
     port: int
     weight: int
     checks: dict[str, CheckSettings] = field(default_factory=dict)
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    forward: Forward = "dr"
+    tunnel: TunnelSettings = TunnelSettings()
+    mode: Mode = "enabled"
 
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """One VIP:port; a listen address that stands for several becomes one of these each."""
+    """One VIP:port; a listen address that stands for several becomes one of these each. Port 0 is
+    every port that no other service has."""
 
     name: str
-    address: IPv4Address
+    address: IPAddress
     port: int
-    protocol: Literal["tcp"]
+    protocol: Literal["tcp", "udp"]
     scheduler: Literal["rr", "wrr", "fo"]
     real_servers: tuple[RealServerSettings, ...]
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -50,7 +75,8 @@ class FlowSyncSettings:
 
 @dataclass(frozen=True)
 class DirectorSettings:
-    """Everything the director process of one node runs. `pin_directory` is on bpffs."""
+    """Everything the director process of one node runs. `pin_directory` is on bpffs;
+    `state_file` remembers what was made in the kernel's IPVS."""
 
     node: str
     interface: str
@@ -58,3 +84,5 @@ class DirectorSettings:
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
     flow_sync: FlowSyncSettings | None = None
+    hook: Literal["auto", "tc", "xdp", "ipvs"] = "auto"
+    state_file: str = ""

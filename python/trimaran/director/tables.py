@@ -5,38 +5,88 @@ Every static scheduler is a table: the program takes its slots one after the oth
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from math import gcd
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from trimaran.director.settings import IPAddress, TunnelSettings
 
 Scheduler = Literal["rr", "wrr", "fo"]
 MAX_SLOTS = 65536
-MAX_REALS = 4096
-MAX_SERVICES = 1024
+MAX_REALS = 16384
+MAX_SERVICES = 16384
+PROTOCOLS = {"tcp": 6, "udp": 17}  # IANA's numbers
 
 
 @dataclass(frozen=True)
 class Hop:
-    """How a real server is reached: MACs of 6 bytes, and an interface's index."""
+    """How a real server is reached: MACs of 6 bytes, an interface's index and its MTU."""
 
     destination: bytes
     source: bytes
     interface: int
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class Way:
+    """The route to a real server that need not be on the director's own LAN: the next hop, and the
+    address that packets of ours have there."""
+
+    hop: Hop
+    source: IPAddress
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """The wrapping, and the address that it is from."""
+
+    kind: str
+    port: int
+    checksum: bool
+    source: IPAddress
+
+
+# What stands before the inner packet, in bytes, but for the outer IP header.
+_SHIMS = {"ipip": 0, "gue": 12, "gre": 4}
+
+
+def overhead(tunnel: TunnelSettings, version: int) -> int:
+    """How much longer a tunnel to a real server of that IP version makes a packet, in bytes."""
+    checksum = 4 if tunnel.kind == "gre" and tunnel.checksum else 0
+    return (20 if version == 4 else 40) + _SHIMS[tunnel.kind] + checksum
 
 
 @dataclass(frozen=True)
 class Real:
     """One real server of one service. `listed`: its flows are forwarded; `hop` None: its MAC is
-    not known."""
+    not known, or it is this machine (`local`). With a `tunnel` the hop's MTU is that inside it."""
 
-    address: IPv4Address
+    address: IPAddress
     port: int
     service: int
     listed: bool
     hop: Hop | None
+    local: bool = False
+    tunnel: Tunnel | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """There is a way to it."""
+        return self.local or self.hop is not None
 
 
-Listen = tuple[IPv4Address, int]
+class Listen(NamedTuple):
+    """Where a service is: port 0 is every other port; protocol 0 marks an address that carries any
+    service."""
+
+    address: IPAddress
+    port: int
+    protocol: int
+
+    @property
+    def is_mark(self) -> bool:
+        """It says that the address is served, no more."""
+        return self.protocol == 0
 
 
 @dataclass(frozen=True)
@@ -49,8 +99,8 @@ class Served:
 
 @dataclass(frozen=True)
 class Tables:
-    """Everything the program reads. `services` maps VIP and port to what serves it (port 0
-    marks the address itself), `reals` and `slots` are by index; slots hold indices of reals."""
+    """Everything the program reads. `services` maps a place to what serves it, `reals` and
+    `slots` are by index; slots hold indices of reals."""
 
     services: Mapping[Listen, Served] = field(default_factory=dict)
     reals: Mapping[int, Real] = field(default_factory=dict)

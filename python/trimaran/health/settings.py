@@ -2,9 +2,15 @@
 stack.checks, field for field (node/plan.py makes one of the other)."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, _BaseAddress
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    IPAddress = IPv4Address | IPv6Address
+else:
+    IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
 
 class _Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -111,7 +117,7 @@ Probe = (
 class Target:
     """Where a probe connects, and from where."""
 
-    address: IPv4Address
+    address: IPAddress
     port: int
     source: IPv4Address | None = None
     source_port: int | None = None

@@ -156,5 +156,6 @@ class NginxProcess:
 def _addresses(http: Http) -> list[Address]:
     """Every address once; one that '0.0.0.0' of its port covers is not bound besides."""
     every = dict.fromkeys((at.address, at.port) for each in http.servers for at in each.listen)
+    every |= dict.fromkeys((at.address, at.port) for each in http.stream for at in each.listen)
     whole = {(":" in address, port) for address, port in every if address in ANY}
     return [each for each in every if each[0] in ANY or (":" in each[0], each[1]) not in whole]

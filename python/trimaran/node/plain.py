@@ -1,7 +1,7 @@
 """Settings across the process border: frozen dataclasses to JSON-able data and back."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, _BaseAddress, ip_address, ip_interface
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ _KINDS: dict[Any, Callable[[str], Any]] = {
     IPv4Address: IPv4Address,
     IPv4Interface: IPv4Interface,
     Address: ip_address,
+    _BaseAddress: ip_address,
     Interface: ip_interface,
 }
 

@@ -1,7 +1,6 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import PurePath
 from typing import Any
 
@@ -10,8 +9,10 @@ import msgspec
 from trimaran.director.settings import (
     DirectorSettings,
     FlowSyncSettings,
+    IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
 from trimaran.health.settings import (
     CheckSettings,
@@ -27,7 +28,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualService
+from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -40,7 +41,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
             [Problem(Place(file), f"there is no node '{node}'", suggestion(node, stack.nodes))]
         )
     roles: dict[str, RoleSettings] = {}
-    director = _director(stack, node, pins)
+    director = _director(stack, node, state, pins)
     if director.services:
         roles["director"] = director
     addresses = resolve.real_server_addresses(stack, node)
@@ -56,15 +57,22 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     return NodePlan(node, roles)
 
 
-def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
+def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> DirectorSettings:
     services = tuple(
         settings
         for name, service in stack.virtual_services.items()
         if node in resolve.directors(stack, service)
         for settings in _services(stack, name, service)
     )
-    interface = stack.nodes[node].interface
-    return DirectorSettings(node, interface, str(pins), services, flow_sync=_flow_sync(stack, node))
+    return DirectorSettings(
+        node,
+        stack.nodes[node].interface,
+        str(pins),
+        services,
+        flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
+        hook=stack.datapath,
+        state_file=str(state / "ipvs.json"),
+    )
 
 
 def _flow_sync(stack: Stack, node: str) -> FlowSyncSettings | None:
@@ -81,7 +89,7 @@ def _flow_sync(stack: Stack, node: str) -> FlowSyncSettings | None:
 def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[ServiceSettings]:
     for address, port in resolve.listen_addresses(stack, service):
         servers = tuple(
-            _real_server(stack, service, word, server, port)
+            _real_server(stack, service, word, server, (address, port))
             for word, server in service.real_servers.items()
         )
         yield ServiceSettings(
@@ -92,14 +100,20 @@ def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[Serv
             service.scheduler,
             servers,
             _pool(service),
-            _sorry(stack, service, port),
+            _sorry(stack, service, (address, port)),
         )
 
 
 def _real_server(
-    stack: Stack, service: VirtualService, word: str, server: RealServer, port: int
+    stack: Stack,
+    service: VirtualService,
+    word: str,
+    server: RealServer,
+    listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
-    address, _port = resolve.address_of(stack, word)
+    vip, port = listen
+    address, _port = resolve.server_address(stack, service, word, vip.version)
+    forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -113,14 +127,27 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
+        forward,
+        _tunnel(tunnel),
     )
 
 
-def _sorry(stack: Stack, service: VirtualService, port: int) -> RealServerSettings | None:
+def _sorry(
+    stack: Stack, service: VirtualService, listen: tuple[IPAddress, int]
+) -> RealServerSettings | None:
     if service.sorry_server is None:
         return None
-    address, _port = resolve.address_of(stack, service.sorry_server)
-    return RealServerSettings(service.sorry_server, address, port, 1)
+    vip, port = listen
+    address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
+    tunnel = _tunnel(service.tunnel or Tunnel())
+    forward = service.forward
+    return RealServerSettings(
+        service.sorry_server, address, port, 1, forward=forward, tunnel=tunnel
+    )
+
+
+def _tunnel(tunnel: Tunnel) -> TunnelSettings:
+    return TunnelSettings(tunnel.type, tunnel.port or 0, tunnel.checksum)
 
 
 def _pool(service: VirtualService) -> PoolSettings:
@@ -143,7 +170,7 @@ def _script(script: Script | None) -> ScriptSettings | None:
 _TARGET = {"address", "port", "source", "source_port", "interface", "mark"}
 
 
-def _check(check: Check, address: IPv4Address, port: int) -> CheckSettings:
+def _check(check: Check, address: IPAddress, port: int) -> CheckSettings:
     asked = getattr(check, check.kind)
     own = {name: getattr(asked, name, None) for name in _TARGET}
     return CheckSettings(

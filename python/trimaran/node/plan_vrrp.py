@@ -1,10 +1,14 @@
 """What the vrrp process of a node is told. Pure."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
+from trimaran.stack import resolve
+from trimaran.stack.authentication import key_bytes
 from trimaran.stack.model import Stack, VirtualRouter, Watch
 from trimaran.vrrp.packet import Checksum, Peer
+from trimaran.vrrp.seal import HmacKey, HmacSettings
 from trimaran.vrrp.settings import (
     GroupSettings,
     RouterSettings,
@@ -42,8 +46,6 @@ def vrrp_settings(stack: Stack, node: str) -> VrrpSettings:
 
 
 def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> RouterSettings:
-    authentication = router.authentication
-    password = authentication.password if authentication else None
     return RouterSettings(
         name=name,
         router_id=router.router_id,
@@ -53,7 +55,6 @@ def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> Router
         source=router.sources.get(node, None if router.ipv6 else stack.nodes[node].address),
         version=router.spoken_version,
         advert_interval_s=router.advert_interval,
-        password=password.get_secret_value().encode() if password else None,
         preempt=router.preempt,
         preempt_delay_s=router.preempt_delay,
         down_adverts=router.down_adverts,
@@ -61,11 +62,27 @@ def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> Router
         answer_weaker=router.answer_weaker,
         unadvertised=router.unadvertised,
         checksum=_CHECKSUMS[router.checksum],
-        tracks=tuple(_tracks(router)),
+        tracks=tuple(_tracks(stack, node, name)),
         track_own_interface=router.track.own_interface,
+        **_authentication(router),
         **_unicast(stack, node, router),
         **_announcements(router),
     )
+
+
+def _authentication(router: VirtualRouter) -> dict[str, Any]:
+    said = router.authentication
+    if said is None:
+        return {}
+    if said.password is not None:
+        return {"password": said.password.get_secret_value().encode(), "ah": said.type == "ah"}
+    longest = max(5, math.ceil(3 * router.advert_interval))
+    keys = tuple(
+        HmacKey(number, key_bytes(secret.get_secret_value()))
+        for number, secret in said.keys.items()
+    )
+    window_s = None if said.replay == "monotonic" else said.window or longest
+    return {"hmac": HmacSettings(keys, said.active or keys[0].number, window_s, said.mode)}
 
 
 def _announcements(router: VirtualRouter) -> dict[str, Any]:
@@ -97,7 +114,11 @@ def _unicast(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
     }
 
 
-def _tracks(router: VirtualRouter) -> Iterator[Track]:
+def _tracks(stack: Stack, node: str, name: str) -> Iterator[Track]:
+    router = stack.virtual_routers[name]
+    for word, weight in resolve.tracked_services(stack, name).items():
+        if node in resolve.directors(stack, stack.virtual_services[word]):
+            yield Track("service", word, weight)
     for name, interface in router.track.interfaces.items():
         yield Track("interface", name, interface.weight, interface.reverse)
     for name, watch in router.track.watches.items():

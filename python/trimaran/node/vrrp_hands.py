@@ -16,8 +16,8 @@ from trimaran.vrrp.effects import (
     RemoveAddresses,
     SendAdvert,
 )
-from trimaran.vrrp.packet import Advert, encode
 from trimaran.vrrp.router import Router
+from trimaran.vrrp.voice import Voice
 
 MOST_QUEUED = 100_000  # announcements that wait for their turn on one interface
 
@@ -25,13 +25,18 @@ MOST_QUEUED = 100_000  # announcements that wait for their turn on one interface
 class Hands:
     """`tell(subject, event)` is called for events and for what the kernel refused."""
 
-    def __init__(self, ports: Mapping[str, Port], tell: Callable[[str, Event], None]) -> None:
+    def __init__(
+        self,
+        ports: Mapping[str, Port],
+        voices: Mapping[Router, Voice],
+        tell: Callable[[str, Event], None],
+    ) -> None:
         self._ports = ports
+        self._voices = voices
         self._tell = tell
         self._leases = Leases()
         self._announcer = Announcer()
         self._complaints: dict[str, str] = {}
-        self._written: dict[tuple[str, int, Address], list[tuple[bytes, Address]]] = {}
         self._paced: dict[str, deque[tuple[Router, Address]]] = {}
         self._paced_at: dict[str, float] = {}
 
@@ -76,17 +81,13 @@ class Hands:
 
     def _send(self, router: Router, port: Port, priority: int) -> None:
         settings, source = router.settings, router.source
-        socket = port.sockets.get(settings.ipv6)
+        socket = port.sockets.get(settings.lane)
         if socket is None or source is None:
             return  # in FAULT; a resignation that cannot be sent is not an error
-        key = settings.name, priority, source
-        messages = self._written.get(key)
-        if messages is None:
-            messages = self._written[key] = _messages(router, priority, source)
-        ttl = settings.unicast_ttl if settings.peers else 255
-        for message, destination in messages:
+        voice = self._voices[router]
+        for message, destination in voice.say(priority, source, clock.time_of_day()):
             try:
-                socket.send(message, source, destination, ttl)
+                socket.send(message, source, destination, voice.ttl)
             except OSError as error:
                 self._complain(settings.name, f"sending to {destination}", str(error))
 
@@ -125,16 +126,6 @@ class Hands:
         if self._complaints.get(f"{subject} {action}") != error:
             self._complaints[f"{subject} {action}"] = error
             self._tell(subject, Event("vrrp.warning", f"{subject}: {action} failed", error))
-
-
-def _messages(router: Router, priority: int, source: Address) -> list[tuple[bytes, Address]]:
-    """The advert's bytes for each destination: they change with priority and source alone."""
-    settings = router.settings
-    dialect = settings.dialect()
-    addresses = tuple(each.ip for each in settings.addresses)
-    advert = Advert(priority, settings.interval_cs, addresses)
-    destinations = [peer.address for peer in settings.peers] or [dialect.group]
-    return [(encode(advert, dialect, source, each), each) for each in destinations]
 
 
 def _forwards(interface: str) -> bool:

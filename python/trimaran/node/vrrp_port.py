@@ -6,43 +6,43 @@ from trimaran.system.netlink import Link, Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
 from trimaran.vrrp.address import Address
 from trimaran.vrrp.router import Router
-from trimaran.vrrp.settings import RouterSettings
+from trimaran.vrrp.settings import Lane, RouterSettings
 
 
 class Port:
-    """One interface and the virtual routers on it, by family (IPv6?) and router id."""
+    """One interface and the virtual routers on it, by lane and router id."""
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
-        self.routers: dict[tuple[bool, int], Router] = {}
+        self.routers: dict[tuple[Lane, int], Router] = {}
         self.link: Link | None = None
         self.addresses: list[Address] = []
-        self.sockets: dict[bool, VrrpSocket] = {}
+        self.sockets: dict[Lane, VrrpSocket] = {}
 
     def add(self, router: Router) -> None:
         """Put the router on this interface. Raises ValueError when its id is taken."""
         settings = router.settings
-        key = settings.ipv6, settings.router_id
-        if key in self.routers:
-            raise ValueError(
-                f"{settings.name} and {self.routers[key].settings.name} both have "
-                f"router_id {settings.router_id} on {self.interface}: give one of them another"
-            )
-        self.routers[key] = router
+        for (lane, router_id), other in self.routers.items():
+            if router_id == settings.router_id and (lane == "ipv6") == settings.ipv6:
+                raise ValueError(
+                    f"{settings.name} and {other.settings.name} both have "
+                    f"router_id {router_id} on {self.interface}: give one of them another"
+                )
+        self.routers[settings.lane, settings.router_id] = router
 
     def look(self, netlink: Netlink) -> None:
         """Take note of what the interface is now; a new one needs new sockets."""
         self.link = link = netlink.link(self.interface)
         self.addresses = [each.ip for each in netlink.every_address(self.interface)]
         index = link.index if link else None
-        for ipv6, socket in list(self.sockets.items()):
+        for lane, socket in list(self.sockets.items()):
             if socket.interface_index != index:
-                self.sockets.pop(ipv6).close()
+                self.sockets.pop(lane).close()
         if link is None:
             return
         try:
-            for ipv6 in {key[0] for key in self.routers} - self.sockets.keys():
-                self.sockets[ipv6] = VrrpSocket(link.index, ipv6)
+            for lane in {key[0] for key in self.routers} - self.sockets.keys():
+                self.sockets[lane] = VrrpSocket(link.index, lane)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise

@@ -24,10 +24,12 @@ from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
 from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
-from trimaran.vrrp.packet import Rejection, decode, router_id_of
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.packet import Rejection, router_id_of
+from trimaran.vrrp.router import Router
 from trimaran.vrrp.settings import GroupSettings, Track, VrrpSettings
 from trimaran.vrrp.status import router_status
+from trimaran.vrrp.table import State
+from trimaran.vrrp.voice import Voice
 
 REALTIME_PRIORITY = 50
 MOST_PER_WAKE = 256  # datagrams; a flood must not keep the timers waiting
@@ -42,7 +44,7 @@ class VrrpRole:
         self._stopping = False
         self._ports: dict[str, Port] = {}
         self._routers = [Router(each) for each in settings.routers]
-        self._dialects = {router: router.settings.dialect() for router in self._routers}
+        self._voices = {router: Voice(router.settings) for router in self._routers}
         for router in self._routers:
             interface = router.settings.interface
             self._ports.setdefault(interface, Port(interface)).add(router)
@@ -55,7 +57,7 @@ class VrrpRole:
         ours = {address.ip for each in settings.routers for address in each.carried}
         self._netlink = Netlink()
         self._monitor = LinkMonitor(frozenset(ours))
-        self._hands = Hands(self._ports, self._tell)
+        self._hands = Hands(self._ports, self._voices, self._tell)
         self._timers = Timers()
         self._signals = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -153,7 +155,7 @@ class VrrpRole:
     def _leave(self) -> None:
         """Whatever happened: say goodbye and leave no address behind."""
         for router in self._routers:
-            if router.state in (State.MASTER, State.RESIGNING):
+            if router.lingering or router.state in (State.MASTER, State.RESIGNING):
                 for effect in (SendAdvert(0), RemoveAddresses()):
                     self._hands.perform(router, effect)
         for watch in self._watches:
@@ -180,6 +182,8 @@ class VrrpRole:
                     well, cause = message["well"], message.get("cause", "")
                     router.set_tier(message["tier"], well, cause, clock.now())
                     self._act(router)
+            case "quorum":
+                self._heard_of_quorum(message["service"], message["met"], message["cause"])
             case "request":
                 self._say({"kind": "reply", "id": message["id"], **self._answer(message["name"])})
 
@@ -197,11 +201,10 @@ class VrrpRole:
                 return
             if isinstance(datagram, Rejection):
                 continue
-            key = datagram.source.version == 6, router_id_of(datagram) or 0
-            router = port.routers.get(key)
+            router = port.routers.get((socket.lane, router_id_of(datagram) or 0))
             if router is None:  # other virtual routers live on this LAN too
                 continue
-            told = decode(datagram, self._dialects[router])
+            told = self._voices[router].understand(datagram, clock.time_of_day())
             if isinstance(told, Rejection):
                 router.reject(told, datagram.source, clock.now())
             else:
@@ -233,6 +236,14 @@ class VrrpRole:
                 well = (track.weight > 0) is not track.reverse
             router.set_track(track, well, cause, clock.now(), value)
             self._act(router)
+
+    def _heard_of_quorum(self, service: str, met: bool, cause: str) -> None:
+        """What the director says of a virtual service."""
+        said = f"{'has its' if met else 'has no'} quorum: {cause}"
+        for router, track in self._tracks("service"):
+            if track.name == service:
+                router.set_track(track, met, said, clock.now())
+                self._act(router)
 
     def _tracks(self, kind: str) -> list[tuple[Router, Track]]:
         return [

@@ -21,9 +21,11 @@ from trimaran.stack.http import (
     Server,
     Set,
     Status,
+    Sticky,
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
+from trimaran.stack.stream import StreamPass, StreamServer
 
 
 def snapshot(http: Http) -> str:
@@ -35,6 +37,7 @@ def snapshot(http: Http) -> str:
             "types": http.types or BUILT_IN_TYPES,
             "default_type": http.default_type,
             "limits": _limits(http.limits, http),
+            "stream": {"servers": [_stream_server(each) for each in http.stream]},
             "directory": http.directory,
             "errors": http.errors,
             "product": http.product,
@@ -108,6 +111,17 @@ def _manner(manner: Manner) -> dict[str, Any]:
     return {**manner.model_dump(exclude=set(_TIMES)), **times}
 
 
+_STREAM_TIMES = ("connect_timeout", "timeout", "next_timeout")
+
+
+def _stream_server(server: StreamServer) -> dict[str, Any]:
+    made = server.model_dump()
+    if isinstance(server.action, StreamPass):
+        times = {f"{name}_ms": _ms(getattr(server.action, name)) for name in _STREAM_TIMES}
+        made["action"] = {**server.action.model_dump(exclude=set(_STREAM_TIMES)), **times}
+    return made
+
+
 def _code(code: Set | Rewrite | Break | Return | If) -> dict[str, Any]:
     if not isinstance(code, If):
         return code.model_dump()
@@ -140,6 +154,10 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         "balance": upstream.balance.model_dump(),
         "keepalive": upstream.keepalive,
         "keepalive_timeout_ms": _ms(upstream.keepalive_timeout),
+        "keepalive_requests": upstream.keepalive_requests,
+        "keepalive_time_ms": _ms(upstream.keepalive_time),
+        "sticky": _sticky(upstream.sticky),
+        "queue": upstream.queue and (upstream.queue.most, _ms(upstream.queue.timeout)),
         "peers": [
             {
                 "address": peer.address,
@@ -149,7 +167,26 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
                 "backup": peer.backup,
                 "down": peer.down,
                 "max_conns": peer.max_conns,
+                "route": peer.route,
+                "drain": peer.drain,
+                "slow_start_ms": _ms(peer.slow_start),
             }
             for peer in upstream.peers
         ],
     }
+
+
+def _sticky(sticky: Sticky | None) -> dict[str, Any] | None:
+    if sticky is None:
+        return None
+    cookie, learn = sticky.cookie, sticky.learn
+    made = sticky.model_dump()
+    if cookie is not None and cookie.expires is not None:
+        made["cookie"]["expires"] = round(cookie.expires) or _FOR_EVER
+    if learn is not None:
+        del made["learn"]["timeout"]
+        made["learn"]["timeout_ms"] = _ms(learn.timeout)
+    return made
+
+
+_FOR_EVER = (1 << 64) - 1

@@ -5,8 +5,8 @@ lvs_id) unless the caller names it; other machines are known by address.
 """
 
 import re
-from collections.abc import Iterator
-from ipaddress import IPv4Address
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from trimaran.stack.blocks import KEEPALIVED as GRAMMAR
@@ -30,21 +30,20 @@ from trimaran.stack.keepalived_directives import (
 )
 from trimaran.stack.keepalived_groups import group_listens
 from trimaran.stack.keepalived_instance import InstanceReader
+from trimaran.stack.keepalived_method import HELP as _KIND_HELP
+from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
-from trimaran.stack.model import (
-    RealServer,
-    Stack,
-    VirtualService,
-)
+from trimaran.stack.model import Forward, RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import find
 from trimaran.stack.report import Note
-from trimaran.stack.values import address, choice, integer, word
+from trimaran.stack.values import any_address, choice, integer, word
+
+Listen = tuple[IPv4Address | IPv6Address, int]
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SCHEDULERS = {"rr": "rr", "wrr": "wrr", "fo": "fo"}
-_KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
 _ALGO_HELP = "today there are rr, wrr and fo: write `lb_algo wrr`"
 
 
@@ -62,11 +61,16 @@ def read_keepalived(
     return _File(Walk(KEEPALIVED, notes), statements, files, node).read()
 
 
+def _name(listen: Listen) -> str:
+    host, port = listen
+    return f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
+
+
 class _File(InstanceReader):
     def __init__(
         self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
     ) -> None:
-        super().__init__(walk, walk.honoured(statements, ROOT))
+        super().__init__(walk, walk.honoured(statements, ROOT), files)
         self.node = node
         self.checks = CheckReader(walk, statements, files)
 
@@ -121,12 +125,11 @@ class _File(InstanceReader):
             name, service = found
             yield name, (without_scripts(service) if place else service)
 
-    def _service(
-        self, statement: Statement, listen: tuple[IPv4Address, int]
-    ) -> tuple[str, VirtualService] | None:
+    def _service(self, statement: Statement, listen: Listen) -> tuple[str, VirtualService] | None:
         before = len(self.walk.problems)
         options = self._options(statement.block or (), SERVICE)
-        name = f"{listen[0]}:{listen[1]}"
+        protocol = self._value(options, "protocol", choice({"tcp": "tcp", "udp": "udp"}), "tcp")
+        name = _name(listen) if protocol == "tcp" else f"{_name(listen)}/udp"
         self._again(("virtual_services", name), statement)
         for option, help_ in (("lb_kind", _KIND_HELP), ("lb_algo", _ALGO_HELP)):
             if option not in options:
@@ -137,13 +140,17 @@ class _File(InstanceReader):
         servers: dict[str, RealServer] = {}
         for inner in statement.block or ():
             if inner.name == "real_server" and inner.block is not None:
-                self._real_server(inner, options, listen, servers)
+                self._real_server(inner, options, listen, name, servers)
         checks, servers = common_checks(servers, listen[1])
         check, checks = single(checks)
+        forward, tunnel = self._method(options) or ("dr", None)
         service = self._build(
             VirtualService,
             statement,
-            listen=name,
+            forward=forward,
+            tunnel=tunnel,
+            listen=_name(listen),
+            protocol=protocol,
             scheduler=self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "rr"),
             real_servers=servers,
             check=check,
@@ -156,16 +163,17 @@ class _File(InstanceReader):
 
     def _fixed_values(self, options: Options) -> None:
         """What can only be as it is."""
-        self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
-        self._value(options, "protocol", choice({"tcp": "tcp"}), "tcp")
-        self._value(options, "ip_family", choice({"inet": "inet"}), "inet")
+        self._value(options, "ip_family", choice({"inet": "inet", "inet6": "inet6"}), "inet")
         for name, convert in TIMING.items():
             self._value(options, name, convert, 0.0)
 
     def _pool(self, options: Options, port: int) -> dict[str, Any]:
         """The rules for the real servers together."""
         sorry = options.get("sorry_server")
-        self._value(options, "sorry_server_lvs_method", choice({"dr": "dr"}, _KIND_HELP), "dr")
+        own, sorrys = (self._method(options, n) for n in ("lb_kind", "sorry_server_lvs_method"))
+        if sorrys is not None and sorrys != own:
+            help_ = "give the sorry server the service's own method"
+            self.walk.refuse(options["sorry_server_lvs_method"], "differs from lvs_method", help_)
         return {
             "inhibit_on_failure": self.checks.flag(options, "inhibit_on_failure"),
             "quorum": self._value(options, "quorum", integer(0, 10**9), 1),
@@ -178,21 +186,31 @@ class _File(InstanceReader):
             "ha_suspend": self.checks.flag(options, "ha_suspend"),
         }
 
-    def _listens(self, statement: Statement) -> list[tuple[IPv4Address, int]]:
+    def _method(
+        self, options: Options, name: str = "lb_kind"
+    ) -> tuple[Forward, Tunnel | None] | None:
+        """None where it is not said."""
+        if name not in options:
+            return None
+        try:
+            return method(options[name].arguments)
+        except RefusedError as error:
+            self.walk.refuse(options[name], error.message, error.help)
+            return None
+
+    def _listens(self, statement: Statement) -> Sequence[Listen]:
         first, *rest = statement.arguments
         try:
             if first == "fwmark":
                 refuse("by fwmark is not supported yet", "write `virtual_server ADDRESS PORT`")
             if first == "group":
                 return self._group(rest[0] if rest else "")
-            if not rest:
-                refuse("needs a port", "DR forwards one port, without persistence")
-            return [(address(first), integer(1, 65535)(rest[0]))]
+            return [(any_address(first), integer(0, 65535)(rest[0]) if rest else 0)]
         except RefusedError as error:
             self.walk.refuse(statement, error.message, error.help)
             return []
 
-    def _group(self, name: str) -> list[tuple[IPv4Address, int]]:
+    def _group(self, name: str) -> Sequence[Listen]:
         groups = {each.arguments[0]: each for each in self._named("virtual_server_group")}
         if name not in groups:
             refuse(f"there is no virtual_server_group '{name}'", suggestion(name, groups))
@@ -205,17 +223,18 @@ class _File(InstanceReader):
         self,
         statement: Statement,
         service: Options,
-        listen: tuple[IPv4Address, int],
+        listen: Listen,
+        name: str,
         servers: dict[str, RealServer],
     ) -> None:
         options = self._options(statement.block or (), REAL)
         try:
-            host = address(statement.arguments[0])
-            port = integer(1, 65535)(statement.arguments[1]) if statement.arguments[1:] else None
+            host = any_address(statement.arguments[0])
+            port = integer(0, 65535)(statement.arguments[1]) if statement.arguments[1:] else None
             if port not in (None, listen[1]):
                 help_ = "direct routing (DR) cannot change the port"
                 refuse(f"port {port} differs from the service's port {listen[1]}", help_)
-            key = str(host) if port is None else f"{host}:{port}"
+            key = str(host) if port is None else _name((host, port))
             if key in servers:
                 refuse("is there already")
         except (RefusedError, IndexError) as error:
@@ -223,10 +242,11 @@ class _File(InstanceReader):
             help_ = error.help if isinstance(error, RefusedError) else ""
             self.walk.refuse(statement, message, help_)
             return
-        name = f"{listen[0]}:{listen[1]}"
         self.places["virtual_services", name, "real_servers", key] = statement
-        self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
+        forward, tunnel = self._method(options) or (None, None)
         servers[key] = RealServer(
+            forward=forward,
+            tunnel=tunnel,
             weight=self._value(options, "weight", integer(0, 65535), 1),
             checks=self.checks.checks(statement, {**service, **options}),
             inhibit_on_failure=self.checks.flag(options, "inhibit_on_failure")

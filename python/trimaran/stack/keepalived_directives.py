@@ -14,7 +14,8 @@ _NO: Status = "refused"
 _LATER = "not supported yet"
 
 ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
-AUTHENTICATION, SERVICE, REAL = "authentication", "virtual_server", "real_server"
+AUTHENTICATION, HMAC = "authentication", "auth_hmac"
+SERVICE, REAL = "virtual_server", "real_server"
 SCRIPT, PROCESS = "vrrp_script", "vrrp_track_process"
 SYNC_GROUP = "vrrp_sync_group"
 URL, TLS, TRACK_FILE = "url", "SSL", "track_file"
@@ -155,7 +156,7 @@ def _instance() -> list[list[Directive]]:
         rows(_NO, "0+", "virtual_routes virtual_rules",
              f"{_LATER}: they would be missing", block=None),
         rows(_NO, "0+", "no_accept", f"{_LATER}: the addresses would accept connections"),
-        rows(_NO, "0+", "auth_hmac", f"{_LATER}: adverts would go unprotected", block=None),
+        rows(_YES, "0", "auth_hmac", block=True),
         rows(_NO, "0+", "vrf", _LATER),
     ]  # fmt: skip
 
@@ -165,8 +166,8 @@ _TIMING = "delay_loop retry delay_before_retry connect_timeout warmup"
 
 def _service() -> list[list[Directive]]:
     return [
-        rows(_YES, "1", f"{_TIMING} lb_algo lvs_sched lb_kind lvs_method protocol quorum "
-             "hysteresis ip_family"),
+        rows(_YES, "1", f"{_TIMING} lb_algo lvs_sched protocol quorum hysteresis ip_family"),
+        rows(_YES, "1-6", "lb_kind lvs_method"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "1-2", "real_server", block=True),
         rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures "
@@ -187,7 +188,8 @@ def _service() -> list[list[Directive]]:
 
 def _real() -> list[list[Directive]]:
     return [
-        rows(_YES, "1", f"{_TIMING} weight lvs_method"),
+        rows(_YES, "1", f"{_TIMING} weight"),
+        rows(_YES, "1-6", "lvs_method"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "0", " ".join(CHECKERS), block=True),
         rows(_YES, "0-1", "alpha inhibit_on_failure log_all_failures"),
@@ -238,6 +240,10 @@ KEEPALIVED: Table = table(
         GLOBAL: _global(),
         INSTANCE: _instance(),
         AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
+        HMAC: [
+            rows(_YES, "2", "key"),
+            rows(_YES, "1", "active_key anti_replay time_window mode"),
+        ],
         SERVICE: _service(),
         REAL: _real(),
         SCRIPT: [

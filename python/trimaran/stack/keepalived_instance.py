@@ -4,25 +4,25 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar
 
-from pydantic import IPvAnyAddress, IPvAnyInterface, SecretStr
+from pydantic import IPvAnyAddress, IPvAnyInterface
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import RefusedError, Walk, refuse
+from trimaran.stack.files import Files
 from trimaran.stack.finding import Path
+from trimaran.stack.keepalived_authentication import AuthenticationReader
 from trimaran.stack.keepalived_directives import (
-    AUTHENTICATION,
     INSTANCE,
     PROCESS,
     SCRIPT,
     SYNC_GROUP,
     TRACK_FILE,
 )
-from trimaran.stack.keepalived_options import OptionReader, Options
+from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_values import (
     LONGEST_S,
     address_options,
     advert_interval,
-    auth_type,
     boolean,
     initial_state,
     interface_name,
@@ -33,7 +33,6 @@ from trimaran.stack.keepalived_values import (
 from trimaran.stack.model import (
     GratuitousArp,
     Node,
-    PassAuthentication,
     TrackedInterface,
     TrackedWatch,
     Tracking,
@@ -50,13 +49,13 @@ _TRACKED = {"track_script": "vrrp_script", "track_process": "vrrp_track_process"
             "track_file": "track_file"}  # fmt: skip
 
 
-class InstanceReader(OptionReader):
+class InstanceReader(AuthenticationReader):
     """Reads the VRRP part; the values of global_defs count where an instance is silent. `places`
     are where the parts of the model stand in the file."""
 
-    def __init__(self, walk: Walk, top: list[Statement]) -> None:
+    def __init__(self, walk: Walk, top: list[Statement], files: Files) -> None:
         super().__init__(walk)
-        self.top = top
+        self.top, self.files = top, files
         self.places: dict[Path, Statement] = {}
         self.globals: Options = {}
 
@@ -114,7 +113,7 @@ class InstanceReader(OptionReader):
             advert_interval=self._advert_interval(options, version, ipv6),
             down_adverts=self._shared(options, "down_timer_adverts", integer(1, 100), 3),
             start_delay=self._value(self.globals, "vrrp_startup_delay", seconds(0, LONGEST_S), 0.0),
-            authentication=self._authentication(options),
+            authentication=self._authenticates(options, ipv6),
             preempt=preempt,
             preempt_delay=self._value(options, "preempt_delay", seconds(0, 1000), 0.0),
             answer_weaker=not self._flag(options, "lower_prio_no_advert"),
@@ -230,26 +229,6 @@ class InstanceReader(OptionReader):
             return 255
         return self._value(options, "priority", integer(1, 255), 100)
 
-    def _authentication(self, options: Options) -> PassAuthentication | None:
-        statement = options.get("authentication")
-        if statement is None:
-            return None
-        inner = self._options(statement.block or (), AUTHENTICATION)
-        self._value(inner, "auth_type", auth_type, "pass")
-        if not self._required(inner, "auth_type", statement):
-            return None
-        if not self._required(inner, "auth_pass", statement):
-            return None
-        password = inner["auth_pass"].arguments[0]
-        if not password:
-            self.walk.refuse(inner["auth_pass"], "is empty")
-        if len(password.encode(errors="surrogateescape")) > 8:
-            message = (
-                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
-            )
-            self.walk.warn(inner["auth_pass"].place, "auth_pass", message)
-        return PassAuthentication(type="pass", password=SecretStr(password))
-
     def _gratuitous_arp(self, options: Options) -> GratuitousArp:
         def garp(name: str, convert: Callable[[str], T], default: T) -> T:
             return self._shared(options, name, convert, default)
@@ -284,7 +263,9 @@ class InstanceReader(OptionReader):
                 chosen = own if weight is None else weight
                 watches[entry.name] = TrackedWatch(weight=chosen, reverse=reverse)
         own_too = "dont_track_primary" not in options
-        return Tracking(own_interface=own_too, interfaces=interfaces, watches=watches)
+        return Tracking(
+            own_interface=own_too, own_services=False, interfaces=interfaces, watches=watches
+        )
 
     def _tracked(self, statement: Statement | None) -> Iterable[tuple[Statement, int | None, bool]]:
         for entry in statement.block or () if statement else ():

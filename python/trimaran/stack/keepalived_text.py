@@ -15,6 +15,7 @@ from trimaran.stack.source import MAX_CHARACTERS, Source
 
 MAX_INCLUDES = 16  # deep
 MAX_EXPANSIONS = 32  # deep
+_SECRET = {"auth_pass", "key"}
 
 _DEFINITION = re.compile(r"\s*\$([A-Za-z_]\w*)\s*=\s*(.*)", re.DOTALL)
 _INCLUDE = re.compile(r"\s*(include[rmwba]?)\s+\"?([^\s\"#!]+)\"?\s*(?:[#!].*)?$")
@@ -85,7 +86,7 @@ class _Expander:
             place = Place(start.file, start.line, match.start() + 1)
             name = match[1] or match[2]
             if name not in self.variables:
-                if "auth_pass" not in line:  # a password's dollar is its own affair, and secret
+                if line.split(maxsplit=1)[0] not in _SECRET:  # its dollar is its own affair
                     message = "is not defined; taken as it is written"
                     self.notes.append(Note(place, match[0], "unknown", message))
                 continue

@@ -74,10 +74,6 @@ def initial_state(text: str) -> str:
     return choice({"master": "master", "backup": "backup"})(text)
 
 
-def auth_type(text: str) -> str:
-    return choice({"pass": "pass"}, "AH is not spoken; write `auth_type PASS`")(text)
-
-
 def advert_interval(version: int) -> Callable[[str], float]:
     """Seconds: whole ones in version 2, hundredths in version 3."""
 

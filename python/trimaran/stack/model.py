@@ -5,11 +5,12 @@ becomes a Stack whose only named node is the one it was written for, and whose o
 known by address.
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
 
+from trimaran.stack.authentication import Authentication
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.units import Port, Seconds, Secret, Weight
@@ -28,15 +29,10 @@ class Node(Model):
     interface's own first address is used then."""
 
     address: IPv4Address | None = None
+    address6: IPv6Address | None = Field(
+        default=None, description="where the real server of an IPv6 virtual service is"
+    )
     interface: str = "eth0"
-
-
-class PassAuthentication(Model):
-    """VRRPv2 PASS (RFC 2338 §5.3.6): eight characters, in clear on the wire."""
-
-    type: Literal["pass"]
-    password: Secret | None = None
-    password_file: str | None = None
 
 
 class GratuitousArp(Model):
@@ -82,12 +78,23 @@ class TrackedWatch(TrackedInterface):
     """The same of an entry of `watches`."""
 
 
+class TrackedService(Model):
+    """A virtual service that must have its quorum. Weight 0: without it there is no mastership;
+    else it is added to the priority while there is a quorum (positive) or none (negative)."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = -253
+
+
 class Tracking(Model):
-    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight.
+    `own_services`: every virtual service on its addresses; the priority is 1 while one of them has
+    no quorum, unless `services` gives it another weight."""
 
     own_interface: bool = True
+    own_services: bool = True
     interfaces: dict[str, TrackedInterface] = {}
     watches: dict[str, TrackedWatch] = {}
+    services: dict[str, TrackedService] = {}
 
 
 class Watch(Model):
@@ -117,7 +124,7 @@ class VirtualRouter(Model):
     advert_interval: Annotated[Seconds, Field(ge=0.01, le=255)] = 1.0
     down_adverts: Annotated[int, Field(ge=1, le=100)] = 3
     start_delay: Annotated[Seconds, Field(le=86400)] = 0.0
-    authentication: PassAuthentication | None = None
+    authentication: Authentication | None = None
     preempt: bool = True
     preempt_delay: Annotated[Seconds, Field(le=1000)] = 0.0
     answer_weaker: bool = True
@@ -140,11 +147,26 @@ class VirtualRouter(Model):
         return self.version or (3 if self.ipv6 else 2)
 
 
+class Tunnel(Model):
+    """How packets to a real server are wrapped: `port` is where it takes GUE, `checksum` that of
+    GUE or GRE."""
+
+    type: Literal["ipip", "gue", "gre"] = "ipip"
+    port: Port | None = None
+    checksum: bool = False
+
+
+Forward = Literal["dr", "tunnel"]
+
+
 class RealServer(Model):
-    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port. Its
-    own `check` or `checks`, all of which must pass, replace the service's."""
+    """Where a virtual service's flows end. The port is the service's own: DR and tunnels rewrite no
+    port. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
+    `forward` and `tunnel`."""
 
     weight: Weight = 1
+    forward: Forward | None = None
+    tunnel: Tunnel | None = None
     check: Check | None = None
     checks: dict[str, Check] = {}
     inhibit_on_failure: bool | None = None
@@ -153,8 +175,9 @@ class RealServer(Model):
 
 
 class VirtualService(Model):
-    """VIP:port at L4. `listen` is 'ROUTER:port' or 'ADDRESS:port'; the keys of `real_servers` are
-    node names or addresses.
+    """VIP:port at L4. `listen` is 'ROUTER:port', 'ADDRESS:port' or '[IPV6]:port', port 0 being
+    every port without a service of its own; the keys of `real_servers` are node names or
+    addresses.
 
     The weights of the well ones must reach `quorum` + `hysteresis` to gain the quorum, and lose it
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
@@ -163,9 +186,10 @@ class VirtualService(Model):
     `ha_suspend`: nobody is checked while this node does not carry the service's address."""
 
     listen: str
-    protocol: Literal["tcp"] = "tcp"
+    protocol: Literal["tcp", "udp"] = "tcp"
     scheduler: Literal["rr", "wrr", "fo"] = "wrr"
-    forward: Literal["dr"] = "dr"
+    forward: Forward = "dr"
+    tunnel: Tunnel | None = None
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
     checks: dict[str, Check] = {}
@@ -226,6 +250,11 @@ class Stack(Model):
     watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
+    datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(
+        default="auto",
+        description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
+        "has it, else tc; or the kernel's own IPVS in their stead (ipvs)",
+    )
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

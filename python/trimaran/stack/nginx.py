@@ -15,12 +15,12 @@ from trimaran.stack.directives import Walk
 from trimaran.stack.files import Files as FilesOnDisk
 from trimaran.stack.files import NoFiles
 from trimaran.stack.http import (
-    Balance,
     Http,
     Limits,
     Listen,
     Map,
     Peer,
+    Queue,
     Return,
     Server,
     Upstream,
@@ -42,10 +42,11 @@ from trimaran.stack.nginx_http import (
 )
 from trimaran.stack.nginx_include import include
 from trimaran.stack.nginx_levels import DEFAULT_TYPES, Level, media_types
-from trimaran.stack.nginx_locations import Locations, is_simple
+from trimaran.stack.nginx_locations import is_simple
 from trimaran.stack.nginx_manner import errors
+from trimaran.stack.nginx_stream import StreamReader
+from trimaran.stack.nginx_upstream import queue, sticky
 from trimaran.stack.nginx_values import (
-    balance,
     header_buffers,
     listen,
     peer,
@@ -83,7 +84,7 @@ def read_nginx(
     return reader.read(statements)
 
 
-class _File(Locations):
+class _File(StreamReader):
     def read(self, statements: tuple[Statement, ...]) -> tuple[Http, list[Note]]:
         slots = variables.slots(statements)
         self.known = frozenset(slots) | variables.made(statements)
@@ -101,15 +102,21 @@ class _File(Locations):
         for statement in http.own.get("upstream", ()):
             self._upstream(statement)
         servers = [self._server(each, http) for each in http.own.get("server", ())]
-        if not servers:
+        block = [each for found in main.own.get("stream", ()) for each in found.block or ()]
+        stream = self.stream(block, main)
+        if not servers and not stream:
             self._nothing_served(main, statements)
         workers = self._value(main, "worker_processes", self._workers, 1)
         for statement in main.own.get("worker_processes", ()):
             if statement.arguments == ("auto",):
                 self.walk.note(statement, "no effect", "one worker runs; write a number for more")
-        maps = self._maps(http)
+        maps = (*self._maps(http), *self.stream_maps(block))
         rates = self._each(http, "limit_req_zone", rate_zone)
-        counts = self._each(http, "limit_conn_zone", count_zone)
+        zones = [each for each in block if each.name == "limit_conn_zone"]
+        counts = (
+            *self._each(http, "limit_conn_zone", count_zone),
+            *self._each(Level(own={"limit_conn_zone": zones}), "limit_conn_zone", count_zone),
+        )
         default_type = self._value(http, "default_type", word, "text/plain")
         body_size = self._value(http, "client_max_body_size", size, 1 << 20)
         self.walk.finish()
@@ -127,6 +134,7 @@ class _File(Locations):
             client_body_timeout=self._value(http, "client_body_timeout", time, 60.0),
             send_timeout=self._value(http, "send_timeout", time, 60.0),
             limits=self._limits(http),
+            stream=stream,
             directory=join(dirname(self.file), ""),
             errors=errors(self, http),
         )
@@ -160,6 +168,10 @@ class _File(Locations):
             balance=self._balance(level),
             keepalive=self._value(level, "keepalive", integer(0, 1 << 20), 32),
             keepalive_timeout=self._value(level, "keepalive_timeout", time, 60.0),
+            keepalive_requests=self._value(level, "keepalive_requests", integer(1, 1 << 30), 1000),
+            keepalive_time=self._value(level, "keepalive_time", time, 3600.0),
+            sticky=next(iter(self._each(level, "sticky", sticky)), None),
+            queue=self._queue(level),
         )
 
     def _access_log(self, level: Level) -> str | None:
@@ -170,13 +182,10 @@ class _File(Locations):
         made = self._try(logs[0], log, logs[0].arguments, self.known, self.formats, self._path)
         return made.path if made else None
 
-    def _balance(self, level: Level) -> Balance:
-        for name in ("least_conn", "ip_hash", "hash", "random"):
-            for statement in level.own.get(name, ()):
-                words = statement.arguments
-                found = self._try(statement, balance, name, words, self.known)
-                return found or Balance()
-        return Balance()
+    def _queue(self, level: Level) -> Queue | None:
+        for statement in level.own.get("queue", ()):
+            return self._try(statement, queue, statement.arguments)
+        return None
 
     def _server(self, statement: Statement, http: Level) -> Server:
         level = self._level(statement.block or (), SERVER, http)

@@ -13,6 +13,7 @@ _NO: Status = "refused"
 
 MAIN, EVENTS, HTTP, SERVER, LOCATION = "the top level", "events", "http", "server", "location"
 UPSTREAM, IF, EXCEPT = "upstream", "if", "limit_except"
+STREAM, STREAM_SERVER, STREAM_UPSTREAM = "stream", "server in stream", "upstream in stream"
 
 _ACCESS = "ignoring it could let in whom it shuts out"
 _LATER = "not supported yet"
@@ -33,7 +34,8 @@ def _main() -> Rows:
              "worker_shutdown_timeout worker_aio_requests thread_pool timer_resolution "
              "google_perftools_profiles ssl_engine ssl_object_cache_inheritable", _TUNING),
         rows(_IDLE, "0+", "load_module env", "the engine has no modules"),
-        rows(_NO, "0+", "stream mail", f"{_LATER}: what it serves would not be served", block=None),
+        rows(_YES, "0", "stream", block=True),
+        rows(_NO, "0+", "mail", f"{_LATER}: what it serves would not be served", block=None),
     ]  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def _common() -> Rows:
     """What may stand in http, server and location alike."""
     return [
         rows(_YES, "1", "root default_type client_max_body_size client_body_timeout send_timeout "
-             "proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
+             "proxy_limit_rate proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
         rows(_YES, "1+", "index access_log"),
         rows(_YES, "2", "proxy_set_header"),
         rows(_YES, "2+", "error_page"),
@@ -100,7 +102,8 @@ def _common() -> Rows:
              "proxy_http_version proxy_intercept_errors proxy_next_upstream_tries "
              "proxy_next_upstream_timeout proxy_hide_header proxy_pass_header proxy_set_body "
              "proxy_method proxy_pass_request_headers proxy_pass_request_body"),
-        rows(_YES, "1+", "limit_req expires"),
+        rows(_YES, "1+", "limit_req expires proxy_cookie_flags proxy_ignore_headers"),
+        rows(_YES, "1-2", "proxy_bind"),
         rows(_YES, "2", "limit_conn"),
         rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
         rows(_YES, "2-3", "add_header"),
@@ -117,7 +120,7 @@ def _common() -> Rows:
         rows(_YES, "2-3", "add_trailer"),
         rows(_IDLE, "1", "rewrite_log uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
-        rows(_NO, "0+", "proxy_cookie_flags proxy_bind proxy_store proxy_limit_rate "
+        rows(_NO, "0+", "proxy_store "
              "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
              "disable_symlinks ssi charset override_charset addition_types "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
@@ -141,7 +144,7 @@ def _common() -> Rows:
              "proxy_temp_path proxy_headers_hash_max_size proxy_headers_hash_bucket_size "
              "proxy_socket_keepalive proxy_socket_sndbuf proxy_socket_rcvbuf proxy_force_ranges "
              "proxy_send_lowat proxy_pass_trailers proxy_ignore_client_abort "
-             "proxy_ignore_headers proxy_allow_upstream", _TUNING),
+             "proxy_allow_upstream", _TUNING),
         rows(_IDLE, "0+", "proxy_cache proxy_cache_background_update proxy_cache_bypass "
              "proxy_cache_convert_head proxy_cache_key proxy_cache_lock proxy_cache_lock_age "
              "proxy_cache_lock_timeout proxy_cache_max_range_offset proxy_cache_methods "
@@ -265,19 +268,73 @@ def _upstream() -> Rows:
         rows(_YES, "1+", "server"),
         rows(_YES, "1-2", "keepalive"),
         rows(_YES, "1", "keepalive_timeout"),
-        rows(_IDLE, "1+", "keepalive_requests keepalive_time", _TUNING),
+        rows(_YES, "1", "keepalive_requests keepalive_time"),
         rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
         rows(_YES, "0", "least_conn ip_hash"),
         rows(_YES, "1-2", "hash"),
         rows(_YES, "0-2", "random"),
-        rows(_IDLE, "0+", "least_time", "peers are taken in weighted turn"),
+        rows(_YES, "1-2", "least_time queue"),
+        rows(_YES, "2+", "sticky"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
-        rows(_NO, "0+", "sticky sticky_cookie_insert ntlm",
+        rows(_NO, "0+", "sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),
-        rows(_NO, "0+", "health_check queue state match balancer_by_lua_block check",
+        rows(_NO, "0+", "health_check state match balancer_by_lua_block check",
              f"{_LATER}: peers are judged by the requests that they get",
              block=None),
     ]  # fmt: skip
+
+
+def _in_stream() -> Rows:
+    """What may stand in stream and in its servers alike."""
+    return [
+        rows(_YES, "1", "allow deny limit_conn_dry_run limit_conn_log_level proxy_connect_timeout "
+             "proxy_timeout proxy_next_upstream proxy_next_upstream_tries "
+             "proxy_next_upstream_timeout proxy_half_close proxy_buffer_size proxy_upload_rate "
+             "proxy_download_rate"),
+        rows(_YES, "2", "limit_conn set"),
+        rows(_YES, "1+", "access_log"),
+        rows(_YES, "1-2", "error_log"),
+        rows(_IDLE, "0+", "tcp_nodelay proxy_socket_keepalive proxy_socket_rcvbuf "
+             "proxy_socket_sndbuf preread_buffer_size preread_timeout proxy_protocol_timeout "
+             "variables_hash_max_size variables_hash_bucket_size open_log_file_cache", _TUNING),
+        rows(_IDLE, "1+", "resolver resolver_timeout", "names are looked up at the start"),
+        rows(_NO, "0+", "proxy_bind proxy_protocol proxy_requests proxy_responses proxy_ssl "
+             "set_real_ip_from ssl_preread ssl_certificate ssl_certificate_key ssl_verify_client "
+             "ssl_client_certificate ssl_alpn ssl_reject_handshake", f"{_LATER}"),
+    ]  # fmt: skip
+
+
+def _stream() -> Rows:
+    return [
+        rows(_YES, "0", "server", block=True),
+        rows(_YES, "1", "upstream", block=True),
+        rows(_YES, "2+", "log_format"),
+        rows(_YES, "2", "limit_conn_zone"),
+        rows(_YES, "2", "map split_clients", block=True),
+        rows(_YES, "1-2", "geo", block=True),
+        rows(_IDLE, "0+", "map_hash_max_size map_hash_bucket_size server_names_hash_max_size "
+             "server_names_hash_bucket_size", _TUNING),
+    ]  # fmt: skip
+
+
+def _stream_server() -> Rows:
+    return [
+        rows(_YES, "1+", "listen"),
+        rows(_YES, "1", "proxy_pass return"),
+        rows(_NO, "0+", "pass server_name", f"{_LATER}: another server would answer"),
+    ]
+
+
+def _stream_upstream() -> Rows:
+    return [
+        rows(_YES, "1+", "server"),
+        rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
+        rows(_YES, "0", "least_conn"),
+        rows(_YES, "1-2", "hash"),
+        rows(_YES, "0-2", "random"),
+        rows(_NO, "0+", "least_time state", _LATER),
+        rows(_IDLE, "1+", "resolver resolver_timeout", "names are looked up at the start"),
+    ]
 
 
 NGINX: Table = table(
@@ -293,5 +350,8 @@ NGINX: Table = table(
             _returns()[0],
         ],
         UPSTREAM: _upstream(),
+        STREAM: [*_in_stream(), *_stream()],
+        STREAM_SERVER: [*_in_stream(), *_stream_server()],
+        STREAM_UPSTREAM: _stream_upstream(),
     }
 )

@@ -23,7 +23,7 @@ def manner(reader: Reader, level: Level) -> Manner:
             values[field] = made
     for name in ("limit_rate", "limit_rate_after"):
         for each in level.find(name)[-1:]:
-            values[name] = reader._try(each, _rate, each.arguments[0], reader.known)
+            values[name] = reader._try(each, rate, each.arguments[0], reader.known)
     for each in level.find("keepalive_timeout")[-1:]:
         made = reader._try(each, _keepalive, each.arguments)
         if made is not None:
@@ -58,7 +58,8 @@ def log_level(word: str) -> str:
     return word
 
 
-def _rate(text: str, known: frozenset[str]) -> str:
+def rate(text: str, known: frozenset[str]) -> str:
+    """A size, or a template of one."""
     return variable_names(text, known) if "$" in text else str(size(text))
 
 

@@ -6,18 +6,25 @@ Each rule is a small generator of findings; `find` runs them all.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from trimaran.stack.checks import Check
 from trimaran.stack.finding import Finding, Path
+from trimaran.stack.forwarding_rules import forwarding
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
+    IPAddress,
     address_of,
     carriers,
+    checks_of,
     directors,
+    forward_of,
     listen_addresses,
     node_of_address,
+    real_address_of,
+    server_address,
     split_port,
 )
-from trimaran.stack.router_rules import router_values, sync_groups, tracked
+from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
 
 SHORTEST_KEY = 16  # bytes
 
@@ -115,29 +122,8 @@ def _virtual_addresses(stack: Stack) -> Iterator[Finding]:
                 yield Finding(path, message, help_)
 
 
-def _passwords(stack: Stack) -> Iterator[Finding]:
-    for name, router in stack.virtual_routers.items():
-        if router.authentication is None:
-            continue
-        path = ("virtual_routers", name, "authentication")
-        password = router.authentication.password
-        if (password is None) == (router.authentication.password_file is None):
-            message = "authentication needs either `password` or `password_file`"
-            yield Finding(path, message, at_key=True)
-        if password is None:
-            continue
-        size = len(password.get_secret_value().encode())
-        if size == 0:
-            yield Finding((*path, "password"), "the password is empty")
-        if size > 8:
-            message = (
-                "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
-            )
-            yield Finding((*path, "password"), message, fatal=False)
-
-
 def _listens(stack: Stack) -> Iterator[Finding]:
-    used: dict[tuple[IPv4Address, int], str] = {}
+    used: dict[tuple[IPAddress, int, str], str] = {}
     for name, service in stack.virtual_services.items():
         path = ("virtual_services", name, "listen")
         try:
@@ -147,8 +133,9 @@ def _listens(stack: Stack) -> Iterator[Finding]:
             help_ = suggestion(word, stack.virtual_routers) if port else ""
             yield Finding(path, str(error), help_)
             continue
+        yield from _unserved(stack, service, path, addresses)
         for address, port in addresses:
-            other = used.setdefault((address, port), name)
+            other = used.setdefault((address, port, service.protocol), name)
             if other != name:
                 message = f"virtual service '{other}' listens on {address}:{port} already"
                 yield Finding(path, message)
@@ -158,44 +145,87 @@ def _listens(stack: Stack) -> Iterator[Finding]:
                 yield Finding(path, message, help_, fatal=False)
 
 
+def _unserved(
+    stack: Stack, service: VirtualService, path: Path, served: list[tuple[IPAddress, int]]
+) -> Iterator[Finding]:
+    """A virtual router of both IP versions, and real servers of one."""
+    router = stack.virtual_routers.get(_split(service.listen)[0])
+    versions = {address.version for address, _ in served}
+    carried = router.addresses + router.unadvertised if router else ()
+    for version in sorted({each.ip.version for each in carried} - versions):
+        message = f"the IPv{version} addresses of '{_split(service.listen)[0]}' are not served"
+        help_ = f"not every real server has an IPv{version} address"
+        yield Finding(path, message, help_, fatal=False)
+
+
 def _real_servers(stack: Stack) -> Iterator[Finding]:
     for name, service in stack.virtual_services.items():
         path = ("virtual_services", name, "real_servers")
         _word, service_port = _split(service.listen)
         balancing = _directors(stack, service)
-        used: dict[IPv4Address, str] = {}
+        version = _version(stack, service)
+        used: dict[IPAddress, str] = {}
         for word in service.real_servers:
             try:
-                address, port = address_of(stack, word)
+                address, port = server_address(stack, service, word, version)
             except ValueError as error:
                 help_ = suggestion(word, stack.nodes)
                 yield Finding((*path, word), str(error), help_, at_key=True)
                 continue
             if port is not None and service_port is not None and port != service_port:
                 message = f"port {port} differs from the service's port {service_port}"
-                help_ = "direct routing (dr) cannot change the port"
+                forward, _ = forward_of(service, service.real_servers[word])
+                method = "direct routing (dr)" if forward == "dr" else "a tunnel"
+                help_ = f"{method} cannot change the port"
                 yield Finding((*path, word), message, help_, at_key=True)
             if used.setdefault(address, word) != word:
                 message = f"'{word}' is the same machine as '{used[address]}'"
                 yield Finding((*path, word), message, at_key=True)
             owner = node_of_address(stack, address)
-            if owner in balancing:
+            if owner in balancing and len(balancing) > 1:
                 message = f"node '{owner}' directs this service and cannot be its real server too"
-                yield Finding((*path, word), message, "use another node", at_key=True)
+                help_ = "it can where no other node directs the service: use another node"
+                yield Finding((*path, word), message, help_, at_key=True)
+        yield from _checks(name, service, service_port)
         yield from _sorry_server(stack, name, service, used)
         if not any(server.weight for server in service.real_servers.values()):
             message = f"virtual service '{name}' has no real server with a weight above 0"
             yield Finding(path, message, "every connection to it will be dropped", False, True)
 
 
+def _checks(name: str, service: VirtualService, port: int | None) -> Iterator[Finding]:
+    path = ("virtual_services", name)
+    every = [checks_of(service, server) for server in service.real_servers.values()]
+    if port == 0 and any(_needs_port(check) for checks in every for check in checks.values()):
+        message = "a check needs a port where the service has none of its own"
+        yield Finding((*path, "listen"), message, "write `check: {tcp: {port: 80}}`")
+    elif service.check is not None and not all(every):
+        message = f"virtual service '{name}' is not checked: a dead real server stays in the table"
+        help_ = "write `check: {tcp: {port: 80}}`, or `check: null` if that is meant"
+        yield Finding(path, message, help_, fatal=False, at_key=True)
+
+
+def _needs_port(check: Check) -> bool:
+    asked = getattr(check, check.kind)
+    return hasattr(asked, "port") and asked.port is None
+
+
+def _version(stack: Stack, service: VirtualService) -> int:
+    """The IP version of a service; 4 where `listen` is wrong, which another rule reports."""
+    try:
+        return next((address.version for address, _ in listen_addresses(stack, service)), 4)
+    except ValueError:
+        return 4
+
+
 def _sorry_server(
-    stack: Stack, name: str, service: VirtualService, used: dict[IPv4Address, str]
+    stack: Stack, name: str, service: VirtualService, used: dict[IPAddress, str]
 ) -> Iterator[Finding]:
     path = ("virtual_services", name, "sorry_server")
     if service.sorry_server is None:
         return
     try:
-        address, port = address_of(stack, service.sorry_server)
+        address, port = real_address_of(stack, service.sorry_server, _version(stack, service))
     except ValueError as error:
         yield Finding(path, str(error), suggestion(service.sorry_server, stack.nodes))
         return
@@ -245,6 +275,21 @@ def _flow_sync(stack: Stack) -> Iterator[Finding]:
         if name in stack.nodes and stack.nodes[name].address is None:
             message = f"node '{name}' needs an address: its peers send their flows there"
             yield Finding(("nodes", name), message, at_key=True)
+
+
+def _ipvs(stack: Stack) -> Iterator[Finding]:
+    """What the kernel's IPVS does otherwise than our own data plane."""
+    if stack.datapath != "ipvs":
+        return
+    for name, service in stack.virtual_services.items():
+        if _split(service.listen)[1] == 0:
+            message = "the kernel's IPVS serves every port only to persistent clients"
+            help_ = "name a port, or write datapath: auto"
+            yield Finding(("virtual_services", name, "listen"), message, help_)
+    if stack.flow_sync is not None:
+        message = "flow_sync has no effect with datapath: ipvs"
+        help_ = "the kernel's own daemons do that: ipvsadm --start-daemon"
+        yield Finding(("flow_sync",), message, help_, fatal=False, at_key=True)
 
 
 def _proxies(stack: Stack) -> Iterator[Finding]:
@@ -334,10 +379,12 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     router_values,
     sync_groups,
     tracked,
-    _passwords,
+    authentications,
     _listens,
     _real_servers,
+    forwarding,
     _flow_sync,
+    _ipvs,
     _proxies,
     _sites,
     _ports,

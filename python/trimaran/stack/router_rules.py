@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from trimaran.stack.authentication import Authentication
 from trimaran.stack.finding import Finding
 from trimaran.stack.model import Stack, VirtualRouter
 from trimaran.stack.nearest import suggestion
 
 LONGEST_V3_S = 40.95
 OWNER = 255
+_HMAC_ONLY = {"keys", "active", "replay", "window", "mode"}
 
 
 def router_values(stack: Stack) -> Iterator[Finding]:
@@ -47,9 +49,10 @@ def _version(path: tuple[str, str], router: VirtualRouter) -> Iterator[Finding]:
     if abs(interval * 100 - round(interval * 100)) > 1e-6:
         message = f"VRRP version 3 counts in hundredths of a second, not {interval:g}"
         yield Finding((*path, "advert_interval"), message)
-    if router.authentication is not None:
-        message = "VRRP version 3 has no authentication"
-        yield Finding((*path, "authentication"), message, "write `version: 2`, or leave it out")
+    if router.authentication is not None and router.authentication.type != "hmac":
+        message = f"VRRP version 3 has no authentication of type '{router.authentication.type}'"
+        help_ = "use type hmac, or write `version: 2`, or leave it out"
+        yield Finding((*path, "authentication"), message, help_)
 
 
 def _families(path: tuple[str, str], router: VirtualRouter) -> Iterator[Finding]:
@@ -76,6 +79,44 @@ def _weak_weights(
         if weight and abs(weight) <= gap:
             message = f"weight {weight} does not outweigh the {gap} between the first two members"
             yield Finding((*path, "track"), message, fatal=False, at_key=True)
+
+
+def authentications(stack: Stack) -> Iterator[Finding]:
+    """Passwords and keys that are there."""
+    for name, router in stack.virtual_routers.items():
+        said = router.authentication
+        if said is None:
+            continue
+        path = ("virtual_routers", name, "authentication")
+        if said.type == "hmac":
+            yield from _keys(path, said)
+            continue
+        if (said.password is None) == (said.password_file is None):
+            message = "authentication needs either `password` or `password_file`"
+            yield Finding(path, message, at_key=True)
+        if said.password is not None:
+            yield from _password(path, len(said.password.get_secret_value().encode()))
+        for key in said.model_fields_set & _HMAC_ONLY:
+            yield Finding((*path, key), f"{key} belongs to type hmac", at_key=True)
+
+
+def _keys(path: tuple[str, ...], said: Authentication) -> Iterator[Finding]:
+    for key in said.model_fields_set & {"password", "password_file"}:
+        message = f"type hmac has `keys`, no {key}"
+        yield Finding((*path, key), message, at_key=True)
+    if not said.keys or said.active is None:
+        message = "type hmac needs `keys`, and `active`: the number of the one to sign with"
+        yield Finding(path, message, at_key=True)
+    elif said.active not in said.keys:
+        yield Finding((*path, "active"), f"there is no key {said.active}")
+
+
+def _password(path: tuple[str, ...], size: int) -> Iterator[Finding]:
+    if size == 0:
+        yield Finding((*path, "password"), "the password is empty")
+    if size > 8:
+        message = "longer than 8 bytes: only the first 8 are used, as VRRPv2 has no room for more"
+        yield Finding((*path, "password"), message, fatal=False)
 
 
 def sync_groups(stack: Stack) -> Iterator[Finding]:
@@ -112,6 +153,11 @@ def tracked(stack: Stack) -> Iterator[Finding]:
             if getattr(watch, key) == ():
                 yield Finding(("watches", name, key), "names no command")
     for name, router in stack.virtual_routers.items():
+        for word in router.track.services:
+            if word not in stack.virtual_services:
+                path = ("virtual_routers", name, "track", "services", word)
+                message = f"there is no virtual service '{word}'"
+                yield Finding(path, message, suggestion(word, stack.virtual_services), at_key=True)
         for word in router.track.watches:
             if word not in stack.watches:
                 path = ("virtual_routers", name, "track", "watches", word)

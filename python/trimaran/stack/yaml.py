@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from trimaran.stack.authentication import Authentication, with_keys
 from trimaran.stack.errors import Problem, StackError, in_order
 from trimaran.stack.files import Files, NoFiles
 from trimaran.stack.finding import Finding, Path
-from trimaran.stack.model import FlowSync, PassAuthentication, Proxy, Stack
+from trimaran.stack.model import FlowSync, Proxy, Stack
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.references import SHORTEST_KEY, find
@@ -107,7 +108,7 @@ class _Reader:
         """The stack with its other files read, and paths joined to the directory of the file."""
         routers = {
             name: router.model_copy(
-                update={"authentication": self._with_password(name, router.authentication)}
+                update={"authentication": self._with_secrets(name, router.authentication)}
             )
             for name, router in stack.virtual_routers.items()
         }
@@ -139,10 +140,19 @@ class _Reader:
     def _path(self, path: str) -> str:
         return join(dirname(self.file), path)
 
-    def _with_password(
-        self, name: str, authentication: PassAuthentication | None
-    ) -> PassAuthentication | None:
-        if authentication is None or authentication.password_file is None:
+    def _with_secrets(
+        self, name: str, authentication: Authentication | None
+    ) -> Authentication | None:
+        if authentication is None or authentication.type != "hmac":
+            return authentication and self._with_password(name, authentication)
+        read, wrong = with_keys(authentication, self.files, dirname(self.file))
+        for number, why in wrong.items():
+            place = self.tree.place(("virtual_routers", name, "authentication", "keys", number))
+            self.problems.append(Problem(place, f"key {number} {why}"))
+        return read
+
+    def _with_password(self, name: str, authentication: Authentication) -> Authentication:
+        if authentication.password_file is None:
             return authentication
         where = ("virtual_routers", name, "authentication", "password_file")
         try:

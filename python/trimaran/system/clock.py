@@ -12,3 +12,8 @@ def now() -> float:
 def wall() -> str:
     """Now as ISO 8601 in UTC with milliseconds: for people only, never for a decision."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def time_of_day() -> float:
+    """Seconds since 1970, which may jump: only for what other machines compare with theirs."""
+    return time.time()

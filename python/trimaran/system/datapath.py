@@ -1,15 +1,11 @@
-"""The director in the kernel: its tables through the native module, its program on an interface
-through tc."""
+"""The director's tables, flows and program in the kernel, through the native module."""
 
 import errno
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import Any, Literal
 
 from trimaran._native import Datapath
 from trimaran.director.plan import (
@@ -21,18 +17,12 @@ from trimaran.director.plan import (
     Step,
 )
 from trimaran.director.settings import FlowSyncSettings
-from trimaran.director.tables import Hop, Real, Served, Tables
+from trimaran.director.tables import Hop, Listen, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
-FILTER_NAME = "trimaran-director#"  # and the program's id, which pyroute2 does not decode
-INGRESS = 0xFFFFFFF2  # clsact's ingress side
-CLSACT = 0xFFFF0000
-PRIORITY = 1
-HANDLE = 1
-DIRECT_ACTION = 1  # the program's return value is the verdict
-ETH_P_ALL = 3
 SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
-NOTICES = ("table_full", "adopted", "untold")  # counted, but forwarded
+
+Hook = Literal["tc", "xdp"]
 
 
 class DatapathError(OSError):
@@ -60,27 +50,47 @@ class Count:
 class Director:
     """Tables and flows, pinned in a directory on bpffs so that they outlive this process."""
 
-    def __init__(self, pin_directory: Path, max_flows: int) -> None:
+    def __init__(self, pin_directory: Path, max_flows: int, max_flows6: int = 1) -> None:
         bpffs.ensure(pin_directory)
         self._directory = pin_directory
         try:
-            self._native = Datapath(pin_directory, max_flows=max_flows)
+            self._native = Datapath(pin_directory, max_flows=max_flows, max_flows6=max_flows6)
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
         self.adopted = self._native.adopted
         self.descriptor, self.program_id = self._native.program()
 
+    def turn_to(self, hook: Hook) -> None:
+        """Use the program of that hook, over the same tables and flows."""
+        try:
+            self._native.turn_to(hook)
+        except OSError as error:
+            raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
+        self.descriptor, self.program_id = self._native.program()
+
+    def set_station(self, mac: bytes) -> None:
+        """The MAC that frames for this machine have."""
+        self._native.set_station(mac)
+
     def tables(self) -> Tables:
         """What is in the kernel now."""
         services = {
-            (IPv4Address(address), port): Served(index, bool(flags & SYNCED))
-            for address, port, index, flags in self._native.services()
+            Listen(ip_address(address), port, protocol): Served(index, bool(flags & SYNCED))
+            for address, port, protocol, index, flags in self._native.services()
         }
         reals = {
-            index: Real(IPv4Address(address), port, service, listed, hop and Hop(*hop))
-            for index, address, port, service, listed, hop in self._native.reals()
+            index: Real(
+                ip_address(address),
+                port,
+                service,
+                listed,
+                hop and Hop(*hop),
+                local,
+                tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
+            )
+            for index, address, port, service, listed, local, hop, tunnel in self._native.reals()
         }
-        named = {served.index for (_, port), served in services.items() if port}
+        named = {served.index for listen, served in services.items() if not listen.is_mark}
         slots = {index: tuple(self._native.table(index)) for index in named}
         return Tables(services, reals, slots)
 
@@ -92,15 +102,22 @@ class Director:
                 case SetReal(index, real):
                     hop = astuple(real.hop) if real.hop else None
                     native.set_real(
-                        index, str(real.address), real.port, real.service, real.listed, hop
+                        index,
+                        str(real.address),
+                        real.port,
+                        real.service,
+                        real.listed,
+                        hop,
+                        real.local,
+                        _row(real.tunnel),
                     )
                 case SetSlots(service, slots):
                     native.set_table(service, slots)
-                case SetService((address, port), served):
+                case SetService((address, port, protocol), served):
                     flags = SYNCED if served.synced else 0
-                    native.set_service(str(address), port, served.index, flags)
-                case RemoveService((address, port)):
-                    native.remove_service(str(address), port)
+                    native.set_service(str(address), port, protocol, served.index, flags)
+                case RemoveService((address, port, protocol)):
+                    native.remove_service(str(address), port, protocol)
                 case FreeReal(index):
                     native.remove_real(index)
 
@@ -109,7 +126,7 @@ class Director:
         return Traffic(*self._native.counters(index))
 
     def reasons(self) -> dict[str, int]:
-        """Drops, and what NOTICES names, by reason."""
+        """How often each reason (director/reasons.py explains them) was met."""
         return dict(self._native.reasons())
 
     def count_flows(self) -> Count:
@@ -148,78 +165,7 @@ class Director:
         bpffs.remove(self._directory)
 
 
-class Attachment:
-    """The program's place: a filter on an interface's clsact. Belongs to the calling thread's
-    namespace."""
-
-    def __init__(self) -> None:
-        self._route = IPRoute()
-
-    def close(self) -> None:
-        """Close the socket; what is attached stays."""
-        self._route.close()
-
-    def attach(self, interface: int, director: Director) -> None:
-        """Put the program there, in place of an earlier one without a gap. Idempotent."""
-        try:
-            self._route.tc("add", "clsact", interface)
-        except NetlinkError as error:
-            if error.code != errno.EEXIST:
-                raise DatapathError(
-                    error.code, f"cannot add clsact to interface {interface}: {error}"
-                ) from error
-        try:
-            self._route.tc(
-                "replace-filter",
-                "bpf",
-                interface,
-                HANDLE,
-                fd=director.descriptor,
-                name=f"{FILTER_NAME}{director.program_id}",
-                parent=INGRESS,
-                flags=DIRECT_ACTION,
-                prio=PRIORITY,
-                protocol=ETH_P_ALL,
-            )
-        except NetlinkError as error:
-            raise DatapathError(
-                error.code, f"cannot attach the director to interface {interface}: {error}"
-            ) from error
-
-    def attached(self, interface: int) -> int | None:
-        """The id of the program that sits at our place, or None."""
-        try:
-            rows = list(self._route.get_filters(index=interface, parent=INGRESS))
-        except NetlinkError:
-            return None
-        for row in rows:
-            options = row.get_attr("TCA_OPTIONS")
-            name = options and options.get_attr("TCA_BPF_NAME")
-            if name and name.startswith(FILTER_NAME):
-                return int(name.removeprefix(FILTER_NAME))
+def _row(tunnel: Tunnel | None) -> tuple[str, int, bool, str] | None:
+    if tunnel is None:
         return None
-
-    def detach(self, interface: int) -> None:
-        """Take the program away, and clsact too if nobody else uses it. Idempotent."""
-        try:
-            if self.attached(interface) is not None:
-                self._route.tc(
-                    "del-filter",
-                    "bpf",
-                    interface,
-                    HANDLE,
-                    parent=INGRESS,
-                    prio=PRIORITY,
-                    protocol=ETH_P_ALL,
-                )
-            others = [
-                *self._route.get_filters(index=interface, parent=INGRESS),
-                *self._route.get_filters(index=interface, parent=INGRESS + 1),
-            ]
-            if not others:
-                self._route.tc("del", "clsact", interface)
-        except NetlinkError as error:
-            if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
-                raise DatapathError(
-                    error.code, f"cannot detach the director from interface {interface}: {error}"
-                ) from error
+    return (tunnel.kind, tunnel.port, tunnel.checksum, str(tunnel.source))

@@ -1,43 +1,24 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives."""
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
 from trimaran.director.plan import RealKey, desired, difference, indices
-from trimaran.director.settings import DirectorSettings, ServiceSettings
+from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
-from trimaran.system.datapath import Attachment, Count, Director, Traffic
+from trimaran.system.attachment import Attachment
+from trimaran.system.datapath import Count, DatapathError, Director, Hook
+from trimaran.system.director_condition import Condition, Figures
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
+from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Whether it forwards, and why not; `attached` is why the program was attached just now, empty
-    when it was in its place."""
-
-    well: bool
-    cause: str
-    attached: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is counted: by real server, and over all."""
-
-    flows: Mapping[RealKey, tuple[int, int]]
-    traffic: Mapping[RealKey, Traffic]
-    reasons: Mapping[str, int]
-    live: int
 
 
 class DirectorMachine:
@@ -45,7 +26,11 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        self._addresses = sorted({r.address for s in settings.services for r in s.real_servers})
+        self._addresses: list[IPAddress] = []
+        self._routed: list[IPAddress] = []
+        self._own: Set[IPAddress] = frozenset()
+        self.hook: Hook = "tc"
+        self.hook_cause = ""
         self._netlink = Netlink()
         if self._netlink.link(settings.interface) is None:
             self._netlink.close()
@@ -54,14 +39,16 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
+        self._routes = Routes(self._netlink)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
-        self._seen: dict[IPv4Address, Hop] = {}
+        self._seen: dict[IPAddress, Hop] = {}
         self._busy: Set[int] | None = None
         self._sweep_due = 0.0
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
-        self._director = Director(directory, settings.max_flows)
+        has6 = any(service.address.version == 6 for service in settings.services)
+        self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
         self._tables = self._director.tables()
         if self._director.adopted:
             self._reason = "started: the pinned tables and flows were adopted"
@@ -81,7 +68,10 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
-        if self._seen:  # what the probes found does not wait for the slower look at the machine
+        reals = [real for service in services for real in service.real_servers]
+        self._reach({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
+        if self._link is not None:  # what the probes found does not wait for the slower look
             self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
@@ -95,17 +85,36 @@ class DirectorMachine:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
 
+    def _reach(self, addresses: set[IPAddress]) -> None:
+        """Their MACs are kept from now on, and no others."""
+        gone = set(self._addresses) - addresses
+        if gone and self._neighbours is not None:
+            self._neighbours.forget(gone)
+        if gone or len(addresses) != len(self._addresses):
+            self._addresses = _sorted(addresses)
+
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
-        return desired(services, self._tables, down, self._seen, self._busy, synced)
+        return desired(
+            services,
+            self._tables,
+            down,
+            self._seen,
+            self._busy,
+            self._own,
+            synced,
+            self._routes.ways(),
+        )
 
-    def carried(self) -> set[IPv4Address]:
+    def carried(self) -> Set[IPAddress]:
         """The addresses that this node has now."""
-        return self._netlink.carried()
+        return self._netlink.own_addresses()
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._addresses)
+        routed = [address for address in self._routed if address not in self._own]
+        there = len(self._hops()) == len(self._others())
+        return self._link is not None and there and len(self._routes.ways()) == len(routed)
 
     def figures(self) -> Figures:
         """Counted now."""
@@ -116,6 +125,7 @@ class DirectorMachine:
             {key: self._director.traffic(index) for key, index in known.items()},
             self._director.reasons(),
             count.live,
+            {key for key, index in known.items() if self._tables.reals[index].local},
         )
 
     def start_sync(self) -> None:
@@ -136,10 +146,11 @@ class DirectorMachine:
         """Forward no more, and leave nothing behind."""
         self._director.stop_sync()
         if self._link is not None:
-            self._attachment.detach(self._link.index)
+            self._attachment.detach(self._link.index, self.hook)
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
+        self._routes.close()
         self._director.unpin()
         self._attachment.close()
         self._netlink.close()
@@ -150,18 +161,27 @@ class DirectorMachine:
             if self._neighbours is not None:
                 self._neighbours.close()
             self._neighbours = Neighbours(link.index) if link else None
+            if link:
+                self._turn_to(*self._hook_for(link))
+        if link and (self._link is None or link.mac != self._link.mac):
+            self._director.set_station(link.mac)
         self._link = link
+        self._own = self._netlink.own_addresses()
         if self._neighbours is not None:
             known = self._neighbours.resolved()
-            self._neighbours.want(a for a in self._addresses if a not in known)
+            self._neighbours.want(a for a in self._others() if a not in known)
+        self._routes.look([each for each in self._routed if each not in self._own])
 
-    def _hops(self) -> dict[IPv4Address, Hop]:
+    def _others(self) -> list[IPAddress]:
+        return [address for address in self._addresses if address not in self._own]
+
+    def _hops(self) -> dict[IPAddress, Hop]:
         if self._neighbours is None or self._link is None:
             return {}
         known = self._neighbours.resolved()
         return {
-            address: Hop(known[address], self._link.mac, self._link.index)
-            for address in self._addresses
+            address: Hop(known[address], self._link.mac, self._link.index, self._link.mtu)
+            for address in self._others()
             if address in known
         }
 
@@ -181,9 +201,34 @@ class DirectorMachine:
         return count
 
     def _attach(self, link: Link) -> str:
-        there = self._attachment.attached(link.index)
+        """Why the program was attached just now; empty when it was in its place."""
+        there = self._attachment.attached(link.index, self.hook)
         if there == self._director.program_id:
             return ""
-        self._attachment.attach(link.index, self._director)
         reason, self._reason = self._reason, "somebody had taken the program away"
+        try:
+            self._attachment.attach(link.index, self._director, self.hook)
+        except DatapathError as error:
+            if self.hook == "tc":
+                raise
+            cause = f"{link.name} cannot have XDP: {error.strerror}"
+            self._turn_to("tc", cause)
+            self._attachment.attach(link.index, self._director, "tc")
+            return cause
         return reason
+
+    def _hook_for(self, link: Link) -> tuple[Hook, str]:
+        """XDP where there is a driver to have it, unless the configuration says which; and why."""
+        if self._settings.hook == "tc" or self._settings.hook == "xdp":
+            return self._settings.hook, "as the configuration says"
+        if self._attachment.has_driver(link.index):
+            return "xdp", f"the driver of {link.name} has it"
+        return "tc", f"{link.name} has no driver of its own"
+
+    def _turn_to(self, hook: Hook, cause: str) -> None:
+        self.hook, self.hook_cause = hook, cause
+        self._director.turn_to(hook)
+
+
+def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))

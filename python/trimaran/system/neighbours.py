@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -27,17 +27,21 @@ class Neighbours:
         """Close the socket."""
         self._route.close()
 
-    def resolved(self) -> dict[IPv4Address, bytes]:
+    def resolved(self) -> dict[IPv4Address | IPv6Address, bytes]:
         """What the kernel knows a MAC for now."""
-        rows = self._route.get_neighbours(family=socket.AF_INET, ifindex=self._interface)
-        found: dict[IPv4Address, bytes] = {}
+        rows = [
+            row
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for row in self._route.get_neighbours(family=family, ifindex=self._interface)
+        ]
+        found: dict[IPv4Address | IPv6Address, bytes] = {}
         for row in rows:
             mac = row.get_attr("NDA_LLADDR")
             if mac and row["state"] & NUD_VALID and row["ifindex"] == self._interface:
-                found[IPv4Address(row.get_attr("NDA_DST"))] = bytes.fromhex(mac.replace(":", ""))
+                found[ip_address(row.get_attr("NDA_DST"))] = bytes.fromhex(mac.replace(":", ""))
         return found
 
-    def want(self, addresses: Iterable[IPv4Address]) -> None:
+    def want(self, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
         """Ask the kernel to resolve these and keep them so: idempotent, and a nudge for those
         that did not answer. Before Linux 5.16 it resolves them only when nudged."""
         for address in addresses:
@@ -49,10 +53,11 @@ class Neighbours:
                 self._managed = False
                 self.want([address])
 
-    def _request(self, address: IPv4Address) -> None:
+    def _request(self, address: IPv4Address | IPv6Address) -> None:
         extra = {"NDA_FLAGS_EXT": NTF_EXT_MANAGED} if self._managed else {}
         self._route.neigh(
             "replace",
+            family=_family(address),
             dst=str(address),
             ifindex=self._interface,
             state=NUD_NONE,
@@ -60,13 +65,19 @@ class Neighbours:
             **extra,
         )
 
-    def forget(self, addresses: Iterable[IPv4Address]) -> None:
+    def forget(self, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
         """Manage them no longer."""
         for address in addresses:
             try:
-                self._route.neigh("del", dst=str(address), ifindex=self._interface)
+                self._route.neigh(
+                    "del", family=_family(address), dst=str(address), ifindex=self._interface
+                )
             except NetlinkError:
                 continue  # gone with the interface
+
+
+def _family(address: IPv4Address | IPv6Address) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 def changes() -> socket.socket:

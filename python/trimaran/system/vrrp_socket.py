@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 
 from trimaran.vrrp.address import Address
 from trimaran.vrrp.packet import (
+    AUTHENTICATION_HEADER,
     GROUP,
     GROUP6,
     PROTOCOL,
@@ -15,6 +16,7 @@ from trimaran.vrrp.packet import (
     Rejection,
     unwrap,
 )
+from trimaran.vrrp.settings import Lane
 
 # <linux/in.h>, <linux/in6.h>; the socket module does not name these.
 _IP_PKTINFO = 8
@@ -35,14 +37,17 @@ _ANCILLARY = 128
 
 class VrrpSocket:
     """Sends and receives on one interface index: an interface that is removed and made anew has
-    another one and needs a new socket; down and up again does not. Never waits."""
+    another one and needs a new socket; down and up again does not. `lane`: IPv4, IPv6, or IPv4
+    under AH, whose datagrams are sent with the IP header that AH proves. Never waits."""
 
-    def __init__(self, interface_index: int, ipv6: bool = False) -> None:
+    def __init__(self, interface_index: int, lane: Lane = "ipv4") -> None:
         self.interface_index = interface_index
-        self._ipv6 = ipv6
+        self.lane = lane
+        self._ipv6 = ipv6 = lane == "ipv6"
+        protocol = AUTHENTICATION_HEADER if lane == "ah" else PROTOCOL
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._socket = socket.socket(family, kind, PROTOCOL)
+        self._socket = socket.socket(family, kind, protocol)
         try:
             option = self._socket.setsockopt
             option(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, interface_index)
@@ -51,6 +56,8 @@ class VrrpSocket:
                 self._configure6()
             else:
                 self._configure()
+            if lane == "ah":
+                option(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
         except OSError:
             self._socket.close()
             raise

@@ -8,7 +8,8 @@ A member never takes over by itself (`Router.held`): so one that is master besid
 has just lost a mate.
 """
 
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
+from trimaran.vrrp.table import State
 
 FAULT_KEY = "sync group"
 

@@ -5,7 +5,7 @@
 1       virtual router id, 1-255                      the same
 2       priority, 0 means "I resign"                  the same
 3       number of addresses                           the same
-4       authentication: 0 none, 1 PASS                4 reserved bits, and the high 4 of ...
+4       authentication: 0 none, 1 PASS, 2 AH          4 reserved bits, and the high 4 of ...
 5       advert interval, whole seconds                ... the interval, 1-4095 centiseconds
 6-7     checksum                                      checksum
 8..     addresses, 4 bytes each                       addresses, 4 or 16 bytes each
@@ -14,6 +14,8 @@ last 8  the password, zero padded; else zeros         -
 Version 2 sums up the message, trailer included. Version 3 on IPv6 puts a pseudo-header before it
 (RFC 8200 §8.1). On IPv4 the field is split: keepalived, FRR and MikroTik send a pseudo-header,
 Cisco and Juniper the message alone: we send the former unless told otherwise, and take either.
+
+What proves the sender (AH, auth_hmac) is wrapped around this message: seal.py.
 """
 
 import hmac
@@ -25,6 +27,7 @@ from ipaddress import IPv4Address, IPv6Address
 from trimaran.vrrp.address import Address
 
 PROTOCOL = 112
+AUTHENTICATION_HEADER = 51  # the IP protocol of AH
 GROUP = IPv4Address("224.0.0.18")
 GROUP6 = IPv6Address("ff02::12")
 TTL = 255
@@ -35,11 +38,13 @@ OWNER = 255
 ADVERTISEMENT = 1
 NO_AUTHENTICATION = 0
 PASS = 1
+AH = 2
 PASSWORD_SIZE = 8
 LONGEST_INTERVAL_CS = 0xFFF
 _HEADER = struct.Struct("!BBBBHH")
 _IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
-_CHECKSUM_AT = 6
+_PROTOCOL_AT, _AH_SIZE = 9, 24
+CHECKSUM_AT = 6
 
 
 class Rejection(Enum):
@@ -55,6 +60,11 @@ class Rejection(Enum):
     TYPE = "not an advertisement"
     AUTHENTICATION_TYPE = "another authentication type"
     AUTHENTICATION = "the password does not match"
+    UNSIGNED = "without an authentication trailer"
+    TRAILER = "its authentication trailer is malformed"
+    KEY = "signed with a key that is not known here"
+    STALE = "signed at a time too far from ours: are the clocks right?"
+    REPLAY = "sent before: its sequence number is not a new one"
     INTERVAL = "another advert interval"
     SOURCE = "not sent by a peer"
     OWN_SOURCE = "sent from our own address"
@@ -90,6 +100,7 @@ class Dialect:
     peers: tuple[Peer, ...] = ()
     check_source: bool = False
     checksum: Checksum = Checksum.PSEUDO_HEADER
+    ah: bool = False
 
     @property
     def group(self) -> Address:
@@ -109,12 +120,15 @@ class Advert:
 
 @dataclass(frozen=True)
 class Datagram:
-    """An IP datagram without its header. `ttl` is IPv6's hop limit too."""
+    """An IP datagram without its header. `ttl` is IPv6's hop limit too; `header` is IPv4's own
+    (AH proves it), `trailer` what a seal took off the payload's end (IPv6 sums it up)."""
 
     source: Address
     destination: Address
     ttl: int
     payload: bytes
+    header: bytes = field(default=b"", compare=False)
+    trailer: bytes = field(default=b"", compare=False)
 
 
 def checksum(data: bytes) -> int:
@@ -135,7 +149,7 @@ def encode(advert: Advert, dialect: Dialect, source: Address, destination: Addre
     first = (version << 4 | ADVERTISEMENT, dialect.router_id, advert.priority)
     body = b"".join(address.packed for address in advert.addresses)
     if version == 2:
-        body += _padded(dialect.password)
+        body += bytes(PASSWORD_SIZE) if dialect.ah else padded(dialect.password)
     fields = (*first, len(advert.addresses), interval)
     bare = _HEADER.pack(*fields, 0) + body
     before = _before(dialect, dialect.checksum, source, destination, len(bare))
@@ -150,12 +164,35 @@ def unwrap(data: bytes) -> Datagram | Rejection:
     header = (version_ihl & 0x0F) * 4
     if version_ihl >> 4 != 4 or not _IP_HEADER.size <= header <= total <= len(data):
         return Rejection.TRUNCATED
-    return Datagram(IPv4Address(source), IPv4Address(destination), ttl, data[header:total])
+    ends = IPv4Address(source), IPv4Address(destination)
+    return Datagram(*ends, ttl, data[header:total], data[:header])
 
 
 def router_id_of(datagram: Datagram) -> int | None:
     """Which virtual router it claims to speak for, before anything else is believed."""
-    return datagram.payload[1] if len(datagram.payload) >= 2 else None
+    at = 1
+    if (
+        len(datagram.header) > _PROTOCOL_AT
+        and datagram.header[_PROTOCOL_AT] == AUTHENTICATION_HEADER
+    ):
+        at += _AH_SIZE
+    return datagram.payload[at] if len(datagram.payload) > at else None
+
+
+def size_of(payload: bytes, dialect: Dialect) -> int | None:
+    """How long the message at the beginning of `payload` is, by its own count of addresses."""
+    if len(payload) < _HEADER.size:
+        return None
+    size = _HEADER.size + payload[3] * (16 if dialect.ipv6 else 4)
+    return size + PASSWORD_SIZE if dialect.version == 2 else size
+
+
+def seal_checksum(data: bytes, dialect: Dialect, source: Address, destination: Address) -> bytes:
+    """A message, and what follows it, with the checksum over both."""
+    bare = data[:CHECKSUM_AT] + b"\0\0" + data[CHECKSUM_AT + 2 :]
+    before = _before(dialect, dialect.checksum, source, destination, len(bare))
+    sum_ = checksum(before + bare).to_bytes(2, "big")
+    return data[:CHECKSUM_AT] + sum_ + data[CHECKSUM_AT + 2 :]
 
 
 def decode(datagram: Datagram, dialect: Dialect) -> Advert | Rejection:
@@ -218,7 +255,8 @@ def _disagreement(
     if authentication != _authentication_type(dialect):
         return Rejection.AUTHENTICATION_TYPE
     password = dialect.password
-    if password is not None and not hmac.compare_digest(trailer, _padded(password)):
+    by_password = password is not None and not dialect.ah  # AH was opened before (seal.py)
+    if by_password and not hmac.compare_digest(trailer, padded(password)):
         return Rejection.AUTHENTICATION
     return None if interval_cs == dialect.interval_cs else Rejection.INTERVAL
 
@@ -228,7 +266,7 @@ def _checksum_form(datagram: Datagram, dialect: Dialect) -> Checksum | None:
     forms = [Checksum.PSEUDO_HEADER]
     if dialect.version == 3 and not dialect.ipv6:
         forms += [Checksum.MESSAGE, *([Checksum.GROUP] if dialect.peers else [])]
-    data = datagram.payload
+    data = datagram.payload + (datagram.trailer if dialect.ipv6 else b"")
     for form in forms:
         before = _before(dialect, form, datagram.source, datagram.destination, len(data))
         if checksum(before + data) == 0:
@@ -253,8 +291,11 @@ def _peer(dialect: Dialect, source: Address) -> Peer | None:
 
 
 def _authentication_type(dialect: Dialect) -> int:
+    if dialect.ah:
+        return AH
     return NO_AUTHENTICATION if dialect.password is None else PASS
 
 
-def _padded(password: bytes | None) -> bytes:
+def padded(password: bytes | None) -> bytes:
+    """A password of PASS or AH as they have it: 8 bytes."""
     return (password or b"")[:PASSWORD_SIZE].ljust(PASSWORD_SIZE, b"\0")

@@ -1,124 +1,39 @@
-"""One virtual router: an election for addresses, as a table of states and inputs.
+"""One virtual router: an election for addresses.
 
 Adverts and `now` (monotonic seconds) come in, effects come out; the driver keeps one timer.
-How long anything is waited for: timing.py. Priority and faults: standing.py.
-
-    stronger       greater priority, or equal and greater source         RFC 9568 §6.4.3
-    lease          renewed with an advert, at most every half second
-
-BACKUP §6.4.2   A priority-0 advert shortens the timer to skew. An advert at least as strong as we
-    (or any, if we do not preempt, or while preempt_delay runs) restarts it, and teaches us the
-    master's interval (version 3). A weaker one is ignored: the timer runs on, and that is how
-    preemption happens. Sources do not matter here: an equal never displaces the one who holds the
-    addresses. A member of a sync group whose timer ends WAITS for the others (group.py).
-    Addresses that a killed process of ours left are kept until another master is heard.
-MASTER §6.4.3   Take-over is advert, addresses, gratuitous ARP, in this order, and ARP again after
-    garp_delay. A priority-0 advert is answered by ours. A weaker master is answered by our advert
-    and by ARP (RFC 9568 §6.4.3, and as keepalived does), a stronger one is obeyed: addresses off
-    FIRST, then one last advert of ours. The winner takes that for a weaker master and announces
-    the addresses again, after we have left them: so a healed cut leaves no wrong ARP entry. It
-    ends there, because a BACKUP answers nothing.
-    Whoever was asleep for master down may have been replaced: it steps down before it speaks.
-    An owner that another owner goes on contradicting gives way to it (priority 254).
-FAULT           The interface, a tracker, a sync group or another tier of this node cannot serve, or
-    the start-up delay runs. A master resigns with priority 0 and drops the addresses at once. All
-    adverts are ignored.
-RESIGNING       Ours: stopped, priority 0 sent, yet holding (and so forwarding for) the addresses
-    until a successor speaks or every successor's skew has passed.
-
-A rejected packet moves no timer and changes no state; it is counted by reason.
+What is done in which state stands in table.py, how it is done in actions.py. How long anything is
+waited for: timing.py. Priority and faults: standing.py. Here inputs become words of the table.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from enum import Enum
-
+from trimaran.vrrp.actions import Actions
 from trimaran.vrrp.address import Address
-from trimaran.vrrp.effects import (
-    Announce,
-    Effect,
-    Event,
-    HoldAddresses,
-    Master,
-    RemoveAddresses,
-    SendAdvert,
-)
+from trimaran.vrrp.effects import Effect, Event, Master
 from trimaran.vrrp.grievances import Grievances
 from trimaran.vrrp.packet import OWNER, RESIGN, Advert, Checksum, Rejection
 from trimaran.vrrp.settings import RouterSettings, Track
-from trimaran.vrrp.standing import Standing
-from trimaran.vrrp.timing import timing
-
-ANSWERS_PER_INTERVAL = 5  # a flood of adverts must not become a flood of ours and of ARP
-RENEWAL_S = 0.5  # leases are whole seconds, at least 2: to renew them more often gains nothing
+from trimaran.vrrp.table import TABLE, On, State
 
 
-class State(Enum):
-    """What a virtual router is on this node."""
-
-    STOPPED = "STOPPED"
-    BACKUP = "BACKUP"
-    MASTER = "MASTER"
-    FAULT = "FAULT"
-    RESIGNING = "RESIGNING"
-
-
-class On(Enum):
-    """What can happen to it."""
-
-    START = "start"
-    STOP = "stop"
-    BROKEN = "interface or tier broken"
-    WELL = "nothing broken any more"
-    TIMER = "timer"
-    WAITS = "timer, while others of the sync group do not want to be master"
-    JOIN = "the whole sync group can be master"
-    LEAVE = "another of the sync group is master no more"
-    LATE = "woke too late"
-    RESIGNED = "priority 0 heard"
-    STRONGER = "advert to obey"
-    WEAKER = "advert not to obey"
-
-
-class Router:
+class Router(Actions):
     """One virtual router on one node. Call `take_effects()` after every input and carry them out
     in order; call `timeout(now)` at `next_timeout()`."""
 
     def __init__(self, settings: RouterSettings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.state = State.STOPPED
         self.source: Address | None = None  # where we advertise from
-        self.master: Master | None = None  # whom we heard last; None while we are it
-        self.counters: Counter[str] = Counter()
         self.last_transition: tuple[State, State, str, float] | None = None
         self.checksum: Checksum | None = None  # how the last advert heard was summed up
-        self.held = False  # by a sync group: it does not take over alone,
-        self.wants = False  # but says that it would
-        self.standing = Standing(settings)
-        self._interval_s = settings.interval_cs / 100
-        self._learnt_s = self._interval_s
-        self._retime()
+        self.held = False  # by a sync group: it does not take over alone
         self._grievances = Grievances(settings, self.counters)
-        self._effects: list[Effect] = []
-        self._timer: float | None = None  # master down, next advert, or end of resignation
-        self._announce_at: float | None = None
-        self._announce_repeat = 0
         self._start_at: float | None = None  # the end of the start-up delay
-        self._preempt_at: float | None = None
-        self._duel_at: float | None = None
-        self._answers_left = 0
-        self._sent_at = 0.0
-        self._heard_at = 0.0
-        self._renew_at = 0.0
-        self.leftover = False  # a killed process of ours left the addresses
-        self._resigned: Address | None = None
 
     # -- inputs
 
     def start(self, now: float, leftover: bool = False) -> None:
         """Take part in the election. Tell it of the interface and its trackers first. `leftover`:
         the interface still carries leased addresses of a killed process of ours."""
-        self._heard_at, self.leftover = now, leftover
+        self._heard_at, self.lingering = now, leftover
         if self.settings.start_delay_s:
             self._start_at = now + self.settings.start_delay_s
             cause = f"waiting {self.settings.start_delay_s:g} s after the start"
@@ -156,9 +71,10 @@ class Router:
                 self._learn(advert.interval_cs / 100)
         self._heard_at = now
         self._dispatch(on, now, cause)
-        if self.leftover and self.state is State.BACKUP:
-            self.leftover = False
-            self._emit(RemoveAddresses())
+        if self.lingering and on is not On.RESIGNED:
+            self._let_go()
+            message = f"{self.settings.name}: {source} has the addresses now"
+            self._emit(Event("vrrp.released", message, cause))
 
     def reject(self, reason: Rejection, source: Address, now: float) -> None:
         """Count a datagram that is no advert for us. Nothing else changes."""
@@ -287,11 +203,6 @@ class Router:
             self._learnt_s = interval_s
             self._retime()
 
-    def _retime(self) -> None:
-        version, lost = self.settings.version, self.settings.down_adverts
-        priority = self.standing.priority
-        self._times = timing(version, priority, lost, self._interval_s, self._learnt_s)
-
     def _reprioritize(self, cause: str, before: int) -> None:
         """A running master-down timer is moved by the difference of the skews, as keepalived's."""
         skew = self._times.skew_s
@@ -302,15 +213,19 @@ class Router:
         self._emit(Event("vrrp.priority", message, cause, {"priority": self.standing.priority}))
 
     def _after_fault(self, broken: bool, key: str, now: float) -> None:
-        if self.state is State.STOPPED or broken == bool(self.standing.faults):
+        """`broken`: whether there was a fault before."""
+        if self.state is State.STOPPED:
             return
-        if broken:
-            self._dispatch(On.WELL, now, f"recovered: {key}")
-        else:
+        faults = self.standing.faults
+        if key == "interface" and key in faults:
+            self._dispatch(On.CUT, now, self.standing.cause())
+        elif faults and not broken:
             self._dispatch(On.BROKEN, now, self.standing.cause())
+        elif broken and not faults:
+            self._dispatch(On.WELL, now, f"recovered: {key}")
 
     def _dispatch(self, on: On, now: float, cause: str) -> None:
-        rule = TABLE[self.state].get(on)
+        rule = TABLE[self.state][on]
         if rule is None:
             return
         before = self.state
@@ -328,164 +243,3 @@ class Router:
                 {"from": before.value, "to": self.state.value},
             )
         )
-
-    # -- actions of the table
-
-    def _listen(self, now: float) -> None:
-        self.master = self._resigned = self._preempt_at = None
-        self._heard_at = now
-        self._forget_interval()
-        down = self._times.master_down_s
-        self._timer = now if self.standing.priority == OWNER else now + down
-
-    def _follow(self, now: float) -> None:
-        self.wants = False
-        self._timer = now + self._times.master_down_s
-
-    def _hurry(self, now: float) -> None:
-        skewed = now + self._times.skew_s
-        self._timer = skewed if self._timer is None else min(self._timer, skewed)
-
-    def _await_mates(self, now: float) -> None:
-        self.wants = True
-        self._timer = now + self._interval_s
-
-    def _take_over(self, now: float) -> None:
-        self.counters["became_master"] += 1
-        self.master = self._timer = self._duel_at = None
-        self.leftover = False
-        if self.standing.demoted:
-            self.standing.demoted = False
-        self._forget_interval()
-        self._renew_at = 0.0
-        self._answers_left = ANSWERS_PER_INTERVAL
-        self._claim(now, self.settings.garp_repeat, self.settings.garp_delay_s)
-
-    def _beat(self, now: float) -> None:
-        self._answers_left = ANSWERS_PER_INTERVAL
-        self._advertise(now)
-
-    def _reply(self, now: float) -> None:
-        if self._answers_left:
-            self._answers_left -= 1
-            self._advertise(now)
-
-    def _insist(self, now: float) -> None:
-        if self._answers_left and self.settings.answer_weaker:
-            self._answers_left -= 1
-            settings = self.settings
-            self._claim(now, settings.garp_weaker_repeat, settings.garp_weaker_delay_s)
-
-    def _claim(self, now: float, repeat: int, again_s: float) -> None:
-        self._advertise(now)
-        self._announce(repeat, now)
-        if again_s and (self._announce_at is None or now + again_s < self._announce_at):
-            self._announce_at = now + again_s  # or the refresh, where that comes sooner
-            self._announce_repeat = repeat
-
-    def _advertise(self, now: float) -> None:
-        """One advert and the lease renewed; the next one on the grid, not an interval from now."""
-        due = now if self._timer is None else self._timer
-        self._send(self.standing.priority, now)
-        if now >= self._renew_at:
-            self._renew_at = now + RENEWAL_S
-            self._emit(HoldAddresses(self._times.lease_s))
-        self._timer = (due if 0 <= now - due < self._interval_s else now) + self._interval_s
-
-    def _yield(self, now: float) -> None:
-        self._drop_addresses()
-        self._send(self.standing.priority, now)
-        self._retime()
-        self._timer = now + self._times.master_down_s
-        self._preempt_at = None
-
-    def _step_down(self, now: float) -> None:
-        self._drop_addresses()
-        self._listen(now)
-        self._timer = now + self._times.master_down_s
-
-    def _resign(self, now: float) -> None:
-        self._send(RESIGN, now)
-        self._announce_at = None
-        self._timer = now + self._times.resignation_s
-
-    def _abdicate(self, now: float) -> None:
-        self._send(RESIGN, now)
-        self._drop_addresses()
-        self._rest(now)
-
-    def _release(self, now: float) -> None:
-        self._drop_addresses()
-        self._rest(now)
-
-    def _rest(self, now: float) -> None:
-        self.master = self._timer = None
-        self._announce_at = None
-        if self.leftover:
-            self.leftover = False
-            self._emit(RemoveAddresses())
-
-    def _forget_interval(self) -> None:
-        self._learnt_s = self._interval_s
-        self._retime()
-
-    # -- effects
-
-    def _send(self, priority: int, now: float) -> None:
-        self.counters["priority_zero_sent" if priority == RESIGN else "adverts_sent"] += 1
-        self._sent_at = now
-        self._emit(SendAdvert(priority))
-
-    def _drop_addresses(self) -> None:
-        self.counters["released_master"] += 1
-        self._announce_at = None
-        self._emit(RemoveAddresses())
-
-    def _announce(self, repeat: int, now: float) -> None:
-        refresh = self.settings.garp_refresh_s
-        self._announce_at = now + refresh if refresh else None
-        self._announce_repeat = self.settings.garp_refresh_repeat
-        self._emit(Announce(repeat))
-
-    def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
-
-
-Rule = tuple[State, Callable[[Router, float], None]]
-
-# What is not in a row is ignored in that state.
-TABLE: dict[State, dict[On, Rule]] = {
-    State.STOPPED: {
-        On.START: (State.BACKUP, Router._listen),
-        On.BROKEN: (State.FAULT, Router._rest),
-    },
-    State.BACKUP: {
-        On.BROKEN: (State.FAULT, Router._rest),
-        On.STOP: (State.STOPPED, Router._rest),
-        On.TIMER: (State.MASTER, Router._take_over),
-        On.WAITS: (State.BACKUP, Router._await_mates),
-        On.JOIN: (State.MASTER, Router._take_over),
-        On.RESIGNED: (State.BACKUP, Router._hurry),
-        On.STRONGER: (State.BACKUP, Router._follow),
-    },
-    State.MASTER: {
-        On.BROKEN: (State.FAULT, Router._abdicate),
-        On.STOP: (State.RESIGNING, Router._resign),
-        On.TIMER: (State.MASTER, Router._beat),
-        On.LATE: (State.BACKUP, Router._step_down),
-        On.LEAVE: (State.BACKUP, Router._step_down),
-        On.RESIGNED: (State.MASTER, Router._reply),
-        On.STRONGER: (State.BACKUP, Router._yield),
-        On.WEAKER: (State.MASTER, Router._insist),
-    },
-    State.FAULT: {
-        On.STOP: (State.STOPPED, Router._rest),
-        On.WELL: (State.BACKUP, Router._listen),
-    },
-    State.RESIGNING: {
-        On.BROKEN: (State.STOPPED, Router._release),
-        On.TIMER: (State.STOPPED, Router._release),
-        On.STRONGER: (State.STOPPED, Router._release),
-        On.WEAKER: (State.STOPPED, Router._release),
-    },
-}

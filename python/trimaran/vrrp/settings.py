@@ -5,15 +5,19 @@ from typing import Literal
 
 from trimaran.vrrp.address import Address, Interface
 from trimaran.vrrp.packet import Checksum, Dialect, Peer
+from trimaran.vrrp.seal import HmacSettings
+
+Lane = Literal["ipv4", "ipv6", "ah"]  # the kinds of datagrams that adverts travel in
 
 
 @dataclass(frozen=True)
 class Track:
     """Something that a virtual router watches. Weight 0: its failure is a fault; else it is added
     to the priority while well (positive) or failing (negative). `reverse` takes well for failing.
-    `name` is an interface, or the name of a watch (VrrpSettings)."""
+    `name` is an interface, the name of a watch (VrrpSettings), or that of a virtual service, which
+    is well while it has its quorum."""
 
-    kind: Literal["interface", "watch"]
+    kind: Literal["interface", "watch", "service"]
     name: str
     weight: int = 0
     reverse: bool = False
@@ -21,14 +25,15 @@ class Track:
     @property
     def key(self) -> str:
         """How causes speak of it."""
-        return self.name if self.kind == "watch" else f"interface {self.name}"
+        return self.name if self.kind == "watch" else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """One virtual router as one node sees it. Times in seconds; `password` is PASS's, at most 8
-    bytes, None for no authentication; `source` None: the interface's first address. `addresses`
-    are of one family and advertised, `unadvertised` of any. No `peers`: adverts are multicast."""
+    """One virtual router as one node sees it. Times in seconds; `password` is PASS's or (`ah`)
+    AH's, at most 8 bytes, None for neither; `source` None: the interface's first address.
+    `addresses` are of one family and advertised, `unadvertised` of any. No `peers`: adverts are
+    multicast."""
 
     name: str
     router_id: int
@@ -58,11 +63,20 @@ class RouterSettings:
     garp_interval_s: float = 0.0
     tracks: tuple[Track, ...] = ()
     track_own_interface: bool = True
+    ah: bool = False
+    hmac: HmacSettings | None = None
 
     @property
     def ipv6(self) -> bool:
         """The family of its adverts."""
         return self.addresses[0].version == 6
+
+    @property
+    def lane(self) -> Lane:
+        """What its adverts travel in."""
+        if self.ipv6:
+            return "ipv6"
+        return "ah" if self.ah else "ipv4"
 
     @property
     def carried(self) -> tuple[Interface, ...]:
@@ -76,9 +90,10 @@ class RouterSettings:
 
     def dialect(self) -> Dialect:
         """How its adverts are written and read."""
+        known = self.check_source or (bool(self.peers) and self.hmac is not None)
         return Dialect(
             self.router_id, self.version, self.ipv6, self.interval_cs, self.password,
-            self.peers, self.check_source, self.checksum,
+            self.peers, known, self.checksum, self.ah,
         )  # fmt: skip
 
 

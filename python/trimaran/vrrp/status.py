@@ -3,7 +3,8 @@
 from typing import Any
 
 from trimaran.vrrp.effects import Master
-from trimaran.vrrp.router import Router, State
+from trimaran.vrrp.router import Router
+from trimaran.vrrp.table import State
 
 
 def router_status(router: Router, now: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ use std::env;
 use std::net::Ipv4Addr;
 
 use trimaran_datapath::layout::NextHop;
-use trimaran_datapath::{Datapath, Error, HopChange};
+use trimaran_datapath::{Datapath, Error, Listen, Room, Way};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -42,9 +42,9 @@ fn measure(flows: u32) -> Result<(), Error> {
         flows.is_power_of_two(),
         "the number of flows must be a power of two, not {flows}"
     );
-    let room = flows + NEW_FLOWS * (SAMPLES as u32 + 1);
-    let mut floor = Datapath::load(OBJECT, "bench_floor", None, 1)?;
-    let mut director = Datapath::load(OBJECT, "bench_director", None, room)?;
+    let all = flows + NEW_FLOWS * (SAMPLES as u32 + 1);
+    let mut floor = Datapath::load(OBJECT, "bench_floor", None, room(1))?;
+    let mut director = Datapath::load(OBJECT, "bench_director", None, room(all))?;
     serve(&mut director)?;
     fill(&mut director, flows)?;
 
@@ -77,6 +77,10 @@ fn measure(flows: u32) -> Result<(), Error> {
     Ok(())
 }
 
+fn room(flows: u32) -> Room {
+    Room { flows, flows6: 1 }
+}
+
 fn summary(mut samples: Vec<u64>, floor: u64) -> String {
     samples.sort_unstable();
     let least = |at: usize| samples[at].saturating_sub(floor);
@@ -94,12 +98,18 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
             destination_mac: [2, 0, 0, 0, 0, index as u8],
             source_mac: [2, 0, 0, 0, 1, 0],
             interface: 1,
+            mtu: 1500,
         };
         let address = Ipv4Addr::new(10, 0, 0, 10 + index as u8);
-        director.set_real(index, address, 80, 0, true, HopChange::Is(hop))?;
+        director.set_real(index, address.into(), 80, 0, true, Way::Hop(hop), None)?;
     }
     director.set_table(0, &(0..REALS).collect::<Vec<_>>())?;
-    director.set_service(VIP, 80, 0, 0)
+    let listen = Listen {
+        address: VIP.into(),
+        port: 80,
+        protocol: 6,
+    };
+    director.set_service(listen, 0, 0)
 }
 
 /// Open the flows in pieces, each followed by an ACK of everybody at random: most are ESTABLISHED.

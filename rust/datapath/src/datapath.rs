@@ -1,29 +1,24 @@
 //! The director's maps and program: create or adopt, read, write, run.
 
-use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use aya::maps::{
-    Array, ArrayOfMaps, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf,
-};
-use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::{loaded_programs, Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
 use crate::flows::{self, Sweep};
+use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
+use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
 use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
 
-const MAPS: [&str; 9] = [
-    "services", "tables", "cursors", "reals", "flows", "counters", "reasons", "told", "layout",
-];
-const PROGRAM: &str = "director_tc";
 const BPF_F_INNER_MAP: u32 = 1 << 12;
 
 #[derive(Debug, Error)]
@@ -44,11 +39,36 @@ pub enum Error {
     Limit(String),
 }
 
-/// What `set_real` does with the next hop.
+/// Where the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HopChange {
+pub enum Hook {
+    Tc,
+    Xdp,
+}
+
+impl Hook {
+    fn program(self) -> &'static str {
+        match self {
+            Hook::Tc => "director_tc",
+            Hook::Xdp => "director_xdp",
+        }
+    }
+}
+
+/// How many flows of each version are tracked.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub flows: u32,
+    pub flows6: u32,
+}
+
+/// How a real server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
     Unknown,
-    Is(NextHop),
+    /// It is this machine.
+    Local,
+    Hop(NextHop),
 }
 
 /// A test run's answer.
@@ -73,8 +93,8 @@ pub struct Datapath {
 impl Datapath {
     /// With `pin_directory` (on bpffs) the maps are pinned there, and those that are found there
     /// are adopted if they have our layout; else nothing outlives the value. Loads the program.
-    pub fn open(pin_directory: Option<&Path>, max_flows: u32) -> Result<Self, Error> {
-        Self::load(OBJECT, PROGRAM, pin_directory, max_flows)
+    pub fn open(pin_directory: Option<&Path>, room: Room, hook: Hook) -> Result<Self, Error> {
+        Self::load(OBJECT, hook.program(), pin_directory, room)
     }
 
     /// `open`, with another object over the same maps (the bench has one).
@@ -82,23 +102,27 @@ impl Datapath {
         object: &[u8],
         name: &'static str,
         pin_directory: Option<&Path>,
-        max_flows: u32,
+        room: Room,
     ) -> Result<Self, Error> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("flows", max_flows);
+        loader.map_max_entries("flows", room.flows);
+        loader.map_max_entries("flows6", room.flows6);
         let mut adopted = false;
         if let Some(directory) = pin_directory {
             make_directory(directory)?;
-            adopted = adoptable(directory, max_flows);
+            adopted = adoptable(directory, room.flows);
             if !adopted {
-                unpin(directory)?;
+                unpin(directory, &MAPS)?;
+            } else if max_entries(directory, "flows6") != Some(room.flows6) {
+                // The first or the last IPv6 service changes its size; IPv4's flows stay.
+                unpin(directory, &["flows6"])?;
             }
             for name in MAPS {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
         let mut ebpf = loader.load(object)?;
-        program(&mut ebpf, name).load()?;
+        load_program(&mut ebpf, name)?;
         let mut datapath = Self {
             ebpf,
             program: name,
@@ -119,39 +143,73 @@ impl Datapath {
         self.adopted
     }
 
+    /// Use the program of another hook, over the same maps.
+    pub fn turn_to(&mut self, hook: Hook) -> Result<(), Error> {
+        if self.program != hook.program() {
+            load_program(&mut self.ebpf, hook.program())?;
+            self.program = hook.program();
+        }
+        Ok(())
+    }
+
     /// The program's descriptor (ours) and its kernel-wide id.
     pub fn program(&mut self) -> Result<(RawFd, u32), Error> {
-        let program = program(&mut self.ebpf, self.program);
-        let id = program.info()?.id();
-        Ok((program.fd()?.as_fd().as_raw_fd(), id))
+        let (fd, info) = match program(&mut self.ebpf, self.program) {
+            Program::Xdp(program) => (program.fd()?.as_fd().as_raw_fd(), program.info()?),
+            Program::SchedClassifier(program) => {
+                (program.fd()?.as_fd().as_raw_fd(), program.info()?)
+            }
+            _ => unreachable!("{OURS}"),
+        };
+        Ok((fd, info.id()))
+    }
+
+    /// The MAC that frames for this machine have.
+    pub fn set_station(&mut self, mac: [u8; 6]) -> Result<(), Error> {
+        let mut value = [0; 8];
+        value[..6].copy_from_slice(&mac);
+        Ok(self
+            .array::<u64>("station")?
+            .set(0, u64::from_ne_bytes(value), 0)?)
     }
 
     /// Remove every pin: maps and flows end with the last program that uses them.
     pub fn unpin(&self) -> Result<(), Error> {
-        self.pin_directory.as_deref().map_or(Ok(()), unpin)
+        self.pin_directory
+            .as_deref()
+            .map_or(Ok(()), |directory| unpin(directory, &MAPS))
     }
 
-    pub fn services(&mut self) -> Result<Vec<(Ipv4Addr, u16, Service)>, Error> {
+    pub fn services(&mut self) -> Result<Vec<(Listen, Service)>, Error> {
         let mut found = Vec::new();
-        for entry in self.service_map()?.iter() {
+        for entry in self.services4()?.iter() {
             let (key, service) = entry?;
-            let port = u16::from_be_bytes(key.port);
-            found.push((key.address.into(), port, service));
+            let listen = Listen {
+                address: key.address.into(),
+                port: u16::from_be_bytes(key.port),
+                protocol: key.protocol,
+            };
+            found.push((listen, service));
+        }
+        for entry in self.services6()?.iter() {
+            let (key, service) = entry?;
+            let listen = Listen {
+                address: key.address.into(),
+                port: u16::from_be_bytes(key.port),
+                protocol: key.protocol,
+            };
+            found.push((listen, service));
         }
         Ok(found)
     }
 
-    /// Port 0 marks the address itself.
-    pub fn set_service(
-        &mut self,
-        address: Ipv4Addr,
-        port: u16,
-        index: u32,
-        flags: u32,
-    ) -> Result<(), Error> {
-        let key = service_key(address, port);
-        self.service_map()?
-            .insert(key, Service { index, flags }, 0)?;
+    /// `flags`: `SERVICE_SYNC` for an IPv4 service of TCP alone.
+    pub fn set_service(&mut self, listen: Listen, index: u32, flags: u32) -> Result<(), Error> {
+        let value = Service { index, flags };
+        match service_key(listen) {
+            AnyServiceKey::V4(key) => self.services4()?.insert(key, value, 0)?,
+            AnyServiceKey::V6(key) => self.services6()?.insert(key, value, 0)?,
+        }
         self.changed();
         Ok(())
     }
@@ -164,7 +222,10 @@ impl Datapath {
             .ok_or_else(|| Error::Limit("flow sync runs already".into()))?;
         let maps = SyncMaps {
             told: RingBuf::try_from(told)?,
-            flows: self.flow_fd()?.try_clone_to_owned().map_err(Error::Sync)?,
+            flows: self
+                .hash_fd("flows")?
+                .try_clone_to_owned()
+                .map_err(Error::Sync)?,
             reals: Array::try_from(self.copy("reals")?)?,
             services: HashMap::try_from(self.copy("services")?)?,
             reasons: PerCpuArray::try_from(self.copy("reasons")?)?,
@@ -184,8 +245,12 @@ impl Datapath {
         self.sync = None;
     }
 
-    pub fn remove_service(&mut self, address: Ipv4Addr, port: u16) -> Result<(), Error> {
-        match self.service_map()?.remove(&service_key(address, port)) {
+    pub fn remove_service(&mut self, listen: Listen) -> Result<(), Error> {
+        let result = match service_key(listen) {
+            AnyServiceKey::V4(key) => self.services4()?.remove(&key),
+            AnyServiceKey::V6(key) => self.services6()?.remove(&key),
+        };
+        match result {
             Err(error) if is_absent(&error) => {}
             other => other?,
         }
@@ -239,44 +304,58 @@ impl Datapath {
         Ok(self.tables()?.set(service, &table, 0)?)
     }
 
-    /// The reals in use, with their indices.
-    pub fn reals(&mut self) -> Result<Vec<(u32, Real)>, Error> {
-        let map = self.array::<Real>("reals")?;
+    /// The reals in use, with their indices, and their tunnels where they have one.
+    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Option<Tunnel>)>, Error> {
         let mut found = Vec::new();
+        let map = self.array::<Real>("reals")?;
         for index in 0..MAX_REALS {
             let real = map.get(&index, 0)?;
             if real.flags & REAL_USED != 0 {
-                found.push((index, real));
+                found.push((index, real, None));
+            }
+        }
+        let tunnels = self.array::<Tunnel>("tunnels")?;
+        for (index, real, tunnel) in &mut found {
+            if real.flags & REAL_TUNNEL != 0 {
+                *tunnel = Some(tunnels.get(index, 0)?);
             }
         }
         Ok(found)
     }
 
-    /// Write a real server. `listed`: its flows are forwarded.
+    /// Write a real server. `listed`: its flows are forwarded; `tunnel`: through it, else directly.
+    #[allow(clippy::too_many_arguments)]
     pub fn set_real(
         &mut self,
         index: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         port: u16,
         service: u32,
         listed: bool,
-        hop: HopChange,
+        way: Way,
+        tunnel: Option<Tunnel>,
     ) -> Result<(), Error> {
+        if let Some(tunnel) = tunnel {
+            self.array::<Tunnel>("tunnels")?.set(index, tunnel, 0)?;
+        }
         let mut map = self.array::<Real>("reals")?;
         let mut real = map.get(&index, 0)?;
-        let wanted = match hop {
-            HopChange::Unknown => NextHop::default(),
-            HopChange::Is(hop) => hop,
+        let wanted = match way {
+            Way::Hop(hop) => hop,
+            Way::Unknown | Way::Local => NextHop::default(),
         };
         let current = usize::from(real.current & 1);
         let turn = real.hops[current] != wanted;
         if turn {
             real.hops[1 - current] = wanted;
         }
-        real.address = address.octets();
+        real.address = wide(address);
         real.port = port.to_be_bytes();
         real.service = service;
-        real.flags = REAL_USED | if listed { REAL_LISTED } else { 0 };
+        real.flags = REAL_USED
+            | if listed { REAL_LISTED } else { 0 }
+            | if way == Way::Local { REAL_LOCAL } else { 0 }
+            | tunnel.map_or(0, |_| REAL_TUNNEL);
         map.set(index, real, 0)?;
         if turn {
             real.current = 1 - current as u8;
@@ -324,19 +403,28 @@ impl Datapath {
     /// Count the flows and end the expired, as of `age_s` seconds from now (0, but for tests).
     pub fn sweep(&mut self, age_s: u32) -> Result<Sweep, Error> {
         let now_s = flows::now_s().saturating_add(age_s);
-        flows::sweep(self.flow_fd()?, now_s).map_err(Error::Flows)
+        let mut sweep = Sweep::new();
+        flows::sweep::<FlowKey>(self.hash_fd("flows")?, now_s, &mut sweep).map_err(Error::Flows)?;
+        flows::sweep::<FlowKey6>(self.hash_fd("flows6")?, now_s, &mut sweep)
+            .map_err(Error::Flows)?;
+        Ok(sweep)
     }
 
     /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is
     /// not restored between runs.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<RunResult, Error> {
         let mut packet = vec![0; frame.len() + 256];
-        let result = program(&mut self.ebpf, self.program).test_run(TestRunOptions {
+        let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut packet),
             repeat,
             ..Default::default()
-        })?;
+        };
+        let result = match program(&mut self.ebpf, self.program) {
+            Program::Xdp(program) => program.test_run(options)?,
+            Program::SchedClassifier(program) => program.test_run(options)?,
+            _ => unreachable!("{OURS}"),
+        };
         packet.truncate(result.data_size_out as usize);
         Ok(RunResult {
             verdict: result.return_value as i32,
@@ -345,9 +433,15 @@ impl Datapath {
         })
     }
 
-    fn service_map(&mut self) -> Result<HashMap<&mut MapData, ServiceKey, Service>, Error> {
+    fn services4(&mut self) -> Result<HashMap<&mut MapData, ServiceKey, Service>, Error> {
         Ok(HashMap::try_from(
             self.ebpf.map_mut("services").expect(OURS),
+        )?)
+    }
+
+    fn services6(&mut self) -> Result<HashMap<&mut MapData, ServiceKey6, Service>, Error> {
+        Ok(HashMap::try_from(
+            self.ebpf.map_mut("services6").expect(OURS),
         )?)
     }
 
@@ -365,31 +459,42 @@ impl Datapath {
         Ok(PerCpuArray::try_from(self.ebpf.map_mut(name).expect(OURS))?)
     }
 
-    fn flow_fd(&mut self) -> Result<BorrowedFd<'_>, Error> {
-        match self.ebpf.map("flows").expect(OURS) {
+    fn hash_fd(&mut self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        match self.ebpf.map(name).expect(OURS) {
             aya::maps::Map::HashMap(data) => Ok(data.fd().as_fd()),
-            _ => Err(Error::Limit("the flow table is not a hash".into())),
+            _ => Err(Error::Limit(format!("the map {name} is not a hash"))),
         }
     }
 }
 
-const OURS: &str = "bpf/maps.h defines it";
+const OURS: &str = "bpf/ defines it";
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    let program = ebpf
-        .program_mut(name)
-        .expect("bpf/director.bpf.c defines it");
-    program.try_into().expect("it is in section classifier")
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
+    ebpf.program_mut(name).expect(OURS)
 }
 
-fn service_key(address: Ipv4Addr, port: u16) -> ServiceKey {
-    ServiceKey {
-        address: address.octets(),
-        port: port.to_be_bytes(),
-        // The mark of an address is no service: TCP to port 0 must not find it.
-        protocol: if port == 0 { 0 } else { PROTOCOL_TCP },
-        zero: 0,
+/// Idempotent.
+fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
+    let result = match program(ebpf, name) {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => unreachable!("{OURS}"),
+    };
+    match result {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => Ok(other?),
     }
+}
+
+/// The name of any loaded program, and a descriptor of it; None when there is none of that id.
+pub fn program_of(id: u32) -> Result<Option<(String, OwnedFd)>, Error> {
+    // Others come and go while we look: those that cannot be read are not the one.
+    let Some(info) = loaded_programs().flatten().find(|info| info.id() == id) else {
+        return Ok(None);
+    };
+    let name = String::from_utf8_lossy(info.name()).into_owned();
+    let fd = info.fd()?.as_fd().try_clone_to_owned();
+    Ok(Some((name, fd.map_err(Error::Sync)?)))
 }
 
 fn is_absent(error: &MapError) -> bool {
@@ -398,37 +503,4 @@ fn is_absent(error: &MapError) -> bool {
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
         _ => false,
     }
-}
-
-/// The maps pinned there are whole, of this layout and of the wanted size.
-fn adoptable(directory: &Path, max_flows: u32) -> bool {
-    let sized = |name: &str| MapInfo::from_pin(directory.join(name)).ok();
-    let whole = MAPS.iter().all(|name| sized(name).is_some());
-    let version = MapData::from_pin(directory.join("layout"))
-        .and_then(aya::maps::Map::from_map_data)
-        .ok()
-        .and_then(|map| Array::<_, u32>::try_from(map).ok()?.get(&0, 0).ok());
-    whole
-        && version == Some(LAYOUT_VERSION)
-        && sized("flows").is_some_and(|info| info.max_entries() == max_flows)
-}
-
-fn make_directory(directory: &Path) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(|error| Error::Pin {
-        path: directory.to_owned(),
-        error,
-    })
-}
-
-fn unpin(directory: &Path) -> Result<(), Error> {
-    for name in MAPS {
-        let path = directory.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::Pin { path, error });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -82,14 +82,30 @@ pub fn now_s() -> u32 {
     time.tv_sec as u32
 }
 
-/// Count every flow, and end the expired. `now_s` is CLOCK_MONOTONIC's.
-pub fn sweep(map: BorrowedFd<'_>, now_s: u32) -> io::Result<Sweep> {
-    let mut sweep = Sweep {
-        tallies: vec![Tally::default(); MAX_REALS as usize],
-        live: 0,
-        ended: 0,
-    };
-    for_each(map, |key, flow| {
+impl Sweep {
+    pub fn new() -> Self {
+        Self {
+            tallies: vec![Tally::default(); MAX_REALS as usize],
+            live: 0,
+            ended: 0,
+        }
+    }
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Add every flow of a map with keys of this kind to the sweep, and end the expired. `now_s` is
+/// CLOCK_MONOTONIC's.
+pub fn sweep<K: Copy + Default>(
+    map: BorrowedFd<'_>,
+    now_s: u32,
+    sweep: &mut Sweep,
+) -> io::Result<()> {
+    for_each(map, |key: &K, flow| {
         if expired(flow, now_s) && end(map, key, now_s)? {
             sweep.ended += 1;
             return Ok(());
@@ -102,16 +118,15 @@ pub fn sweep(map: BorrowedFd<'_>, now_s: u32) -> io::Result<Sweep> {
             }
         }
         Ok(())
-    })?;
-    Ok(sweep)
+    })
 }
 
 /// Delete one flow, unless a packet came for it since it was read: then it is put back.
-fn end(map: BorrowedFd<'_>, key: &FlowKey, now_s: u32) -> io::Result<bool> {
+fn end<K>(map: BorrowedFd<'_>, key: &K, now_s: u32) -> io::Result<bool> {
     let mut flow = Flow::default();
     let mut attribute = ElementAttribute {
         map_fd: map.as_raw_fd() as u32,
-        key: key as *const FlowKey as u64,
+        key: key as *const K as u64,
         value: &mut flow as *mut Flow as u64,
         ..Default::default()
     };
@@ -170,11 +185,11 @@ fn yields(ours: &Flow, told: &Flow) -> bool {
 }
 
 /// Visit every flow, a batch of buckets at a time: deletions on the way lose no other entry.
-pub fn for_each(
+pub fn for_each<K: Copy + Default>(
     map: BorrowedFd<'_>,
-    mut visit: impl FnMut(&FlowKey, &Flow) -> io::Result<()>,
+    mut visit: impl FnMut(&K, &Flow) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut keys = vec![FlowKey::default(); BATCH];
+    let mut keys = vec![K::default(); BATCH];
     let mut flows = vec![Flow::default(); BATCH];
     let (mut position, mut next) = (0u64, 0u64);
     let mut first = true;
@@ -198,7 +213,7 @@ pub fn for_each(
                 Some(libc::ENOENT) => true,
                 Some(libc::ENOSPC) => {
                     // One bucket holds more than the buffer.
-                    keys.resize(keys.len() * 2, FlowKey::default());
+                    keys.resize(keys.len() * 2, K::default());
                     flows.resize(flows.len() * 2, Flow::default());
                     continue;
                 }

@@ -2,15 +2,13 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 2;
-pub const MAX_SERVICES: u32 = 1024;
-pub const MAX_REALS: u32 = 4096;
+pub const LAYOUT_VERSION: u32 = 4;
+pub const MAX_SERVICES: u32 = 16384;
+pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
 
-pub const PROTOCOL_TCP: u8 = 6;
-
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 11] = [
+pub const REASONS: [&str; 15] = [
     "malformed",
     "fragment",
     "ttl",
@@ -22,6 +20,10 @@ pub const REASONS: [&str; 11] = [
     "adopted",
     "waiting",
     "untold",
+    "extension_headers",
+    "mtu",
+    "answered",
+    "encapsulation",
 ];
 
 /// Its place in `REASONS`.
@@ -29,6 +31,14 @@ pub const REASON_UNTOLD: u32 = 10;
 
 pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
+pub const REAL_LOCAL: u8 = 4;
+pub const REAL_TUNNEL: u8 = 8;
+
+pub const TUNNEL_IPIP: u8 = 0;
+pub const TUNNEL_GUE: u8 = 1;
+pub const TUNNEL_GRE: u8 = 2;
+pub const TUNNEL_CHECKSUM: u8 = 1;
+pub const TUNNEL_OVER_IPV6: u8 = 2;
 
 pub const SERVICE_SYNC: u32 = 1;
 
@@ -39,16 +49,25 @@ pub const FLOW_WAITING: u8 = 4;
 pub const STATE_NONE: u8 = 0;
 pub const STATE_ESTABLISHED: u8 = 1;
 pub const STATE_SYN_RECV: u8 = 2;
-pub const STATE_COUNT: u8 = 6;
+pub const STATE_COUNT: u8 = 7;
 
 /// Seconds of silence after which a flow ends, by state: IPVS's own (but for NONE, that of a flow
 /// which waits for a peer's word: longer than a retransmission takes).
-pub const TIMEOUTS_S: [u32; 6] = [10, 900, 60, 120, 120, 10];
+pub const TIMEOUTS_S: [u32; 7] = [10, 900, 60, 120, 120, 10, 300];
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceKey {
     pub address: [u8; 4],
+    pub port: [u8; 2],
+    pub protocol: u8,
+    pub zero: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceKey6 {
+    pub address: [u8; 16],
     pub port: [u8; 2],
     pub protocol: u8,
     pub zero: u8,
@@ -67,12 +86,13 @@ pub struct NextHop {
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
     pub interface: u32,
+    pub mtu: u32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Real {
-    pub address: [u8; 4],
+    pub address: [u8; 16],
     pub port: [u8; 2],
     pub current: u8,
     pub flags: u8,
@@ -82,9 +102,28 @@ pub struct Real {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    pub source: [u8; 16],
+    pub port: [u8; 2],
+    pub kind: u8,
+    pub flags: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     pub source_address: [u8; 4],
     pub address: [u8; 4],
+    pub source_port: [u8; 2],
+    pub port: [u8; 2],
+    pub protocol: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKey6 {
+    pub source_address: [u8; 16],
+    pub address: [u8; 16],
     pub source_port: [u8; 2],
     pub port: [u8; 2],
     pub protocol: u32,
@@ -119,9 +158,12 @@ pub struct Counters {
 
 // SAFETY: plain integers and byte arrays without padding (tests/layout.rs compares every offset).
 unsafe impl Pod for ServiceKey {}
+unsafe impl Pod for ServiceKey6 {}
 unsafe impl Pod for Service {}
 unsafe impl Pod for Real {}
+unsafe impl Pod for Tunnel {}
 unsafe impl Pod for FlowKey {}
+unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for Flow {}
 unsafe impl Pod for FlowEvent {}
 unsafe impl Pod for Counters {}

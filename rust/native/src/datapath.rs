@@ -1,25 +1,44 @@
 //! `Datapath` for Python. Addresses are text, MACs 6 bytes; kernel refusals become OSError.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use trimaran_datapath::layout::{NextHop, REAL_LISTED};
+use trimaran_datapath::layout::{
+    NextHop, Real, Tunnel, REAL_LISTED, REAL_LOCAL, TUNNEL_CHECKSUM, TUNNEL_GRE, TUNNEL_GUE,
+    TUNNEL_IPIP, TUNNEL_OVER_IPV6,
+};
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{Error, HopChange};
+use trimaran_datapath::{narrow, wide, Error, Hook, Listen, Room, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
 }
 
-type Hop = ([u8; 6], [u8; 6], u32);
+/// (destination MAC, source MAC, interface, MTU)
+type Hop = ([u8; 6], [u8; 6], u32, u32);
 /// ([(real, active, inactive)], live, ended)
 type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
-type RealRow = (u32, String, u16, u32, bool, Option<Hop>);
+/// (address, port, protocol, index, flags)
+type ServiceRow = (String, u16, u8, u32, u32);
+/// (kind, port, with checksum, source address)
+type TunnelRow = (String, u16, bool, String);
+type RealRow = (
+    u32,
+    String,
+    u16,
+    u32,
+    bool,
+    bool,
+    Option<Hop>,
+    Option<TunnelRow>,
+);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -38,20 +57,111 @@ fn raised(error: Error) -> PyErr {
     }
 }
 
-fn parsed(address: &str) -> PyResult<Ipv4Addr> {
+fn parsed<A: FromStr>(address: &str) -> PyResult<A> {
     address
         .parse()
-        .map_err(|_| PyValueError::new_err(format!("{address} is no IPv4 address")))
+        .map_err(|_| PyValueError::new_err(format!("{address} is no IP address")))
+}
+
+fn listen(address: &str, port: u16, protocol: u8) -> PyResult<Listen> {
+    Ok(Listen {
+        address: parsed(address)?,
+        port,
+        protocol,
+    })
+}
+
+fn hook(word: &str) -> PyResult<Hook> {
+    match word {
+        "tc" => Ok(Hook::Tc),
+        "xdp" => Ok(Hook::Xdp),
+        _ => Err(PyValueError::new_err(format!("there is no hook {word}"))),
+    }
+}
+
+const TUNNELS: [(&str, u8); 3] = [
+    ("ipip", TUNNEL_IPIP),
+    ("gue", TUNNEL_GUE),
+    ("gre", TUNNEL_GRE),
+];
+
+fn tunnel((word, port, checksum, source): TunnelRow) -> PyResult<Tunnel> {
+    let known = TUNNELS.iter().find(|(name, _)| *name == word);
+    let Some((_, kind)) = known else {
+        let message = format!("there is no tunnel of kind {word}");
+        return Err(PyValueError::new_err(message));
+    };
+    let source: IpAddr = parsed(&source)?;
+    let over6 = if source.is_ipv6() {
+        TUNNEL_OVER_IPV6
+    } else {
+        0
+    };
+    Ok(Tunnel {
+        source: wide(source),
+        port: port.to_be_bytes(),
+        kind: *kind,
+        flags: over6 | if checksum { TUNNEL_CHECKSUM } else { 0 },
+    })
+}
+
+fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
+    let known = TUNNELS.iter().find(|(_, kind)| *kind == tunnel.kind);
+    (
+        known.map_or("", |(name, _)| *name).to_string(),
+        u16::from_be_bytes(tunnel.port),
+        tunnel.flags & TUNNEL_CHECKSUM != 0,
+        narrow(tunnel.source).to_string(),
+    )
+}
+
+fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
+    let hop = real.hops[usize::from(real.current & 1)];
+    (
+        index,
+        narrow(real.address).to_string(),
+        u16::from_be_bytes(real.port),
+        real.service,
+        real.flags & REAL_LISTED != 0,
+        real.flags & REAL_LOCAL != 0,
+        (hop.interface != 0).then_some((
+            hop.destination_mac,
+            hop.source_mac,
+            hop.interface,
+            hop.mtu,
+        )),
+        tunnel.map(tunnel_row),
+    )
 }
 
 #[pymethods]
 impl Datapath {
     #[new]
-    #[pyo3(signature = (pin_directory=None, *, max_flows))]
-    fn new(py: Python<'_>, pin_directory: Option<PathBuf>, max_flows: u32) -> PyResult<Self> {
-        py.detach(|| trimaran_datapath::Datapath::open(pin_directory.as_deref(), max_flows))
+    #[pyo3(signature = (pin_directory=None, *, max_flows, max_flows6=1, hook="tc"))]
+    fn new(
+        py: Python<'_>,
+        pin_directory: Option<PathBuf>,
+        max_flows: u32,
+        max_flows6: u32,
+        hook: &str,
+    ) -> PyResult<Self> {
+        let hook = self::hook(hook)?;
+        let room = Room {
+            flows: max_flows,
+            flows6: max_flows6,
+        };
+        py.detach(|| trimaran_datapath::Datapath::open(pin_directory.as_deref(), room, hook))
             .map(|datapath| Self(Mutex::new(datapath)))
             .map_err(raised)
+    }
+
+    fn turn_to(&self, py: Python<'_>, hook: &str) -> PyResult<()> {
+        let hook = self::hook(hook)?;
+        py.detach(|| self.lock().turn_to(hook)).map_err(raised)
+    }
+
+    fn set_station(&self, mac: [u8; 6]) -> PyResult<()> {
+        self.lock().set_station(mac).map_err(raised)
     }
 
     #[getter]
@@ -63,31 +173,52 @@ impl Datapath {
         self.lock().program().map_err(raised)
     }
 
+    #[staticmethod]
+    fn program_of(py: Python<'_>, program_id: u32) -> PyResult<Option<(String, i32)>> {
+        let found = py
+            .detach(|| trimaran_datapath::program_of(program_id))
+            .map_err(raised)?;
+        Ok(found.map(|(name, fd)| (name, fd.into_raw_fd())))
+    }
+
     fn unpin(&self) -> PyResult<()> {
         self.lock().unpin().map_err(raised)
     }
 
-    fn services(&self) -> PyResult<Vec<(String, u16, u32, u32)>> {
+    fn services(&self) -> PyResult<Vec<ServiceRow>> {
         let services = self.lock().services().map_err(raised)?;
         Ok(services
             .into_iter()
-            .map(|(address, port, service)| {
-                (address.to_string(), port, service.index, service.flags)
+            .map(|(listen, service)| {
+                (
+                    listen.address.to_string(),
+                    listen.port,
+                    listen.protocol,
+                    service.index,
+                    service.flags,
+                )
             })
             .collect())
     }
 
-    #[pyo3(signature = (address, port, index, flags=0))]
-    fn set_service(&self, address: &str, port: u16, index: u32, flags: u32) -> PyResult<()> {
-        let address = parsed(address)?;
+    #[pyo3(signature = (address, port, protocol, index, flags=0))]
+    fn set_service(
+        &self,
+        address: &str,
+        port: u16,
+        protocol: u8,
+        index: u32,
+        flags: u32,
+    ) -> PyResult<()> {
+        let listen = listen(address, port, protocol)?;
         self.lock()
-            .set_service(address, port, index, flags)
+            .set_service(listen, index, flags)
             .map_err(raised)
     }
 
-    fn remove_service(&self, address: &str, port: u16) -> PyResult<()> {
-        let address = parsed(address)?;
-        self.lock().remove_service(address, port).map_err(raised)
+    fn remove_service(&self, address: &str, port: u16, protocol: u8) -> PyResult<()> {
+        let listen = listen(address, port, protocol)?;
+        self.lock().remove_service(listen).map_err(raised)
     }
 
     fn table(&self, service: u32) -> PyResult<Vec<u32>> {
@@ -102,25 +233,13 @@ impl Datapath {
     fn reals(&self) -> PyResult<Vec<RealRow>> {
         let reals = self.lock().reals().map_err(raised)?;
         Ok(reals
-            .into_iter()
-            .map(|(index, real)| {
-                let hop = real.hops[usize::from(real.current & 1)];
-                (
-                    index,
-                    Ipv4Addr::from(real.address).to_string(),
-                    u16::from_be_bytes(real.port),
-                    real.service,
-                    real.flags & REAL_LISTED != 0,
-                    (hop.interface != 0).then_some((
-                        hop.destination_mac,
-                        hop.source_mac,
-                        hop.interface,
-                    )),
-                )
-            })
+            .iter()
+            .map(|(index, real, tunnel)| row(*index, real, *tunnel))
             .collect())
     }
 
+    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None))]
+    #[allow(clippy::too_many_arguments)]
     fn set_real(
         &self,
         index: u32,
@@ -129,18 +248,23 @@ impl Datapath {
         service: u32,
         listed: bool,
         hop: Option<Hop>,
+        local: bool,
+        tunnel: Option<TunnelRow>,
     ) -> PyResult<()> {
-        let hop = match hop {
-            None => HopChange::Unknown,
-            Some((destination_mac, source_mac, interface)) => HopChange::Is(NextHop {
+        let tunnel = tunnel.map(self::tunnel).transpose()?;
+        let way = match hop {
+            _ if local => Way::Local,
+            None => Way::Unknown,
+            Some((destination_mac, source_mac, interface, mtu)) => Way::Hop(NextHop {
                 destination_mac,
                 source_mac,
                 interface,
+                mtu,
             }),
         };
         let address = parsed(address)?;
         self.lock()
-            .set_real(index, address, port, service, listed, hop)
+            .set_real(index, address, port, service, listed, way, tunnel)
             .map_err(raised)
     }
 

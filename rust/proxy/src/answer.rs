@@ -206,11 +206,13 @@ impl Client {
         let bodiless = response::is_bodiless(status);
         let trailers = self.wants_trailers(exchange, status);
         self.settle(exchange);
+        let kept_type = exchange.kept_type.take();
         self.local_head(core, exchange, status, &headers, |out| {
             if bodiless {
                 return;
             }
-            response::header(out, b"Content-Type", kind.as_bytes());
+            let kind = kept_type.as_deref().unwrap_or(kind.as_bytes());
+            response::header(out, b"Content-Type", kind);
             if trailers {
                 response::header(out, b"Transfer-Encoding", b"chunked");
             } else {
@@ -347,13 +349,15 @@ impl Client {
         };
         self.settle(exchange);
         exchange.answer = Answer::Memory;
+        let kept_type = exchange.kept_type.take();
         let bodiless = response::is_bodiless(status);
         let trailers = self.wants_trailers(exchange, status);
         self.local_head(core, exchange, status, &local.headers, |out| {
             if bodiless {
                 return;
             }
-            response::header(out, b"Content-Type", local.kind.as_bytes());
+            let kind = kept_type.as_deref().unwrap_or(local.kind.as_bytes());
+            response::header(out, b"Content-Type", kind);
             if trailers {
                 response::header(out, b"Transfer-Encoding", b"chunked");
             } else {
@@ -404,6 +408,7 @@ impl Client {
         if let (401, Some(challenge)) = (status, &exchange.challenge) {
             response::header(out, b"WWW-Authenticate", challenge);
         }
+        out.extend_from_slice(&exchange.kept);
         self.add_headers(exchange, begin);
         self.hold(exchange);
         self.set_rate(exchange);

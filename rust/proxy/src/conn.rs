@@ -43,6 +43,8 @@ pub enum Waiting {
     Delay(u64),
     /// limit_rate holds the answer back.
     Rate(u64),
+    /// For a free peer, or for the peer's rate: until this moment at the latest.
+    Until(u64),
     Linger,
 }
 
@@ -261,6 +263,7 @@ impl Client {
             }
             Waiting::Connect(ms) | Waiting::PeerSend(ms) => ms,
             Waiting::PeerRead(ms) | Waiting::Delay(ms) | Waiting::Rate(ms) => ms,
+            Waiting::Until(at_ms) => at_ms.saturating_sub(core.now_ms),
             Waiting::Linger => LINGER_MS,
         }
     }
@@ -285,6 +288,7 @@ impl Client {
             }
             Waiting::Rate(_) => self.drive(core),
             Waiting::Delay(_) => self.resumed(core) && self.drive(core),
+            Waiting::Until(_) => self.drive(core),
             Waiting::Body => self.body_timed_out(core) && self.drive(core),
             Waiting::Connect(_) | Waiting::PeerSend(_) | Waiting::PeerRead(_) => {
                 self.peer_timed_out(core) && self.drive(core)

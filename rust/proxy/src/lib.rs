@@ -4,12 +4,14 @@
 //! snapshot (swapped whole), the peers' state, and the counters.
 
 mod access;
+mod address;
 mod answer;
 mod attempt;
 mod balance;
 mod chunked;
 mod config;
 mod conn;
+mod cookies;
 mod core;
 mod errors;
 mod exchange;
@@ -37,6 +39,8 @@ mod route;
 mod sink;
 mod snapshot;
 mod status;
+mod sticky;
+mod stream;
 mod sys;
 mod timer;
 mod upload;
@@ -46,6 +50,7 @@ mod worker;
 #[cfg(test)]
 mod hostile;
 
+use balance::{Change, Told};
 use snapshot::Snapshot;
 use status::{Counters, Event, Gauge};
 use std::collections::VecDeque;
@@ -63,6 +68,8 @@ const MOST_EVENTS: usize = 1024;
 pub(crate) struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
     doors: Mutex<Doors>,
+    /// Those of `stream`.
+    stream_doors: Mutex<Doors>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
@@ -83,6 +90,10 @@ impl Shared {
 
     fn doors(&self) -> Doors {
         lock(&self.doors).clone()
+    }
+
+    fn stream_doors(&self) -> Doors {
+        lock(&self.stream_doors).clone()
     }
 
     /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
@@ -123,9 +134,11 @@ impl Engine {
         for (address, port, fd) in listeners {
             doors.push(Arc::new(door(address, *port, *fd)?));
         }
+        let (stream_doors, doors) = apart(doors, &snapshot);
         let shared = Arc::new(Shared {
             snapshot: Mutex::new(Arc::new(snapshot)),
             doors: Mutex::new(Arc::new(doors)),
+            stream_doors: Mutex::new(Arc::new(stream_doors)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
@@ -145,7 +158,20 @@ impl Engine {
                 return Err(format!("worker {index}: {error}"));
             }
         }
+        if let Err(error) = engine.start_stream() {
+            engine.stop(Duration::ZERO);
+            return Err(format!("stream: {error}"));
+        }
         Ok(engine)
+    }
+
+    fn start_stream(&mut self) -> std::io::Result<()> {
+        let wake = Arc::new(sys::event_fd()?);
+        let worker = stream::Worker::new(self.shared.clone(), wake.clone())?;
+        let thread = std::thread::Builder::new().name("stream".into());
+        lock(&self.threads).push(thread.spawn(move || worker.run())?);
+        self.wakes.push(wake);
+        Ok(())
     }
 
     fn start_worker(&mut self, index: usize) -> std::io::Result<()> {
@@ -169,7 +195,10 @@ impl Engine {
         let snapshot = Snapshot::compile(snapshot, Some(&current))?;
         if let Some(listeners) = listeners {
             let mut doors = lock(&self.shared.doors);
-            *doors = Arc::new(refit(&doors, listeners)?);
+            let mut stream_doors = lock(&self.shared.stream_doors);
+            let held: Vec<_> = doors.iter().chain(stream_doors.iter()).cloned().collect();
+            let (stream, http) = apart(refit(&held, listeners)?, &snapshot);
+            (*doors, *stream_doors) = (Arc::new(http), Arc::new(stream));
         }
         *current = Arc::new(snapshot);
         drop(current);
@@ -188,11 +217,35 @@ impl Engine {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
         *lock(&self.shared.doors) = Arc::default();
+        *lock(&self.shared.stream_doors) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             let _ = thread.join(); // a worker that died has nothing left to stop
         }
+    }
+
+    /// What the probes of a peer found: 'up', 'down' or 'drain'. It holds until the next word on it,
+    /// whatever is reloaded. `peer` is its name as written, or its address.
+    pub fn set_peer(&self, upstream: &str, peer: &str, state: &str) -> Result<(), String> {
+        let told = match state {
+            "up" => Told::Up,
+            "down" => Told::Down,
+            "drain" => Told::Drain,
+            other => return Err(format!("state: '{other}' is none of up, down, drain")),
+        };
+        let snapshot = self.shared.snapshot();
+        let found = snapshot.groups.iter().find(|group| group.name == upstream);
+        let group = found.ok_or_else(|| format!("there is no upstream '{upstream}'"))?;
+        let change = group.set_peer(peer, told, sys::now_ms());
+        match change.ok_or_else(|| format!("upstream {upstream} has no peer '{peer}'"))? {
+            Change::None => {}
+            Change::Up => self.shared.event(true, upstream, peer, "its probes say so"),
+            Change::Down => self
+                .shared
+                .event(false, upstream, peer, "its probes say so"),
+        }
+        Ok(())
     }
 
     /// The shape of docs/decisions/0002, as JSON.
@@ -236,6 +289,15 @@ fn socket_address(address: &str, port: u16) -> Result<SocketAddr, String> {
     let ip: Result<IpAddr, _> = address.parse();
     ip.map(|ip| SocketAddr::new(ip, port))
         .map_err(|_| format!("listener: '{address}' is not an IP address"))
+}
+
+/// The doors of `stream`, and those of HTTP.
+fn apart(
+    doors: Vec<Arc<Listener>>,
+    snapshot: &Snapshot,
+) -> (Vec<Arc<Listener>>, Vec<Arc<Listener>>) {
+    let of_stream = |door: &Arc<Listener>| snapshot.stream.has(&door.address);
+    doors.into_iter().partition(of_stream)
 }
 
 fn refit(

@@ -308,7 +308,7 @@ fn replace(rewrite: &Rewrite, exchange: &mut Exchange, view: &View) -> Option<Ou
                 if decoded {
                     escape_uri(part, &mut target);
                 } else {
-                    unescape(part, &mut target);
+                    write_target(part, &mut target);
                 }
             });
         if !args.is_empty() {
@@ -325,7 +325,7 @@ fn replace(rewrite: &Rewrite, exchange: &mut Exchange, view: &View) -> Option<Ou
 
 /// What a variable brings percent-encoded stands as it is meant in a redirect: '/', ':' and the
 /// like decoded (up to a '?'), and nothing that could end the header line.
-fn unescape(text: &[u8], out: &mut Vec<u8>) {
+fn write_target(text: &[u8], out: &mut Vec<u8>) {
     let (mut at, mut args) = (0, false);
     while at < text.len() {
         let hex = text
@@ -372,4 +372,18 @@ fn holds(test: &Test, exchange: &mut Exchange, view: &View) -> bool {
             found == *wanted
         }
     }
+}
+
+/// Percent-decoding, leniently: what is no escape stays as it is.
+pub fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let hex = text.get(at + 1..at + 3).filter(|_| text[at] == b'%');
+        let value = hex.and_then(|pair| std::str::from_utf8(pair).ok());
+        let value = value.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        out.push(value.unwrap_or(text[at]));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    out
 }

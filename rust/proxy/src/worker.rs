@@ -45,7 +45,7 @@ impl Worker {
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
             listeners: shared.doors(),
-            core: Core::new(shared, index)?,
+            core: Core::new(shared, wake.clone(), index)?,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -186,7 +186,11 @@ impl Worker {
                     }
                 }
             }
-            _ => sys::event_clear(&self.wake),
+            _ => {
+                sys::event_clear(&self.wake);
+                let queued = std::mem::take(&mut self.core.queued);
+                self.core.again.extend(queued);
+            }
         }
     }
 

@@ -16,8 +16,9 @@ def opened(kind: int, target: Target, protocol: int = 0) -> Iterator[socket.sock
     """A socket, non-blocking, bound as the target has it. Raises ProbeError for every OSError in
     its block, too."""
     try:
+        family = socket.AF_INET if target.address.version == 4 else socket.AF_INET6
         with socket.socket(
-            socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol
+            family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol
         ) as made:
             _prepare(made, target, with_port=protocol == 0)
             yield made

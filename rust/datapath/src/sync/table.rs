@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 
 use super::wire::Record;
 use crate::flows;
+use crate::keys::wide;
 use crate::layout::*;
 
 type Listen = ([u8; 4], [u8; 2], u8);
-type Place = (u32, [u8; 4], [u8; 2]);
+type Place = (u32, [u8; 16], [u8; 2]);
 
 /// What the thread works on; `generation` is raised whenever services or reals change.
 pub struct SyncMaps {
@@ -107,9 +109,12 @@ impl Table {
         self.refresh();
         let key = &record.key;
         let listen = (key.address, key.port, key.protocol as u8);
-        let real = self.services.get(&listen).and_then(|&service| {
-            self.places
-                .get(&(service, record.real_address, record.real_port))
+        let any_port = (key.address, [0, 0], key.protocol as u8);
+        let service = self.services.get(&listen);
+        let service = service.or_else(|| self.services.get(&any_port));
+        let real = service.and_then(|&service| {
+            let address = wide(Ipv4Addr::from(record.real_address).into());
+            self.places.get(&(service, address, record.real_port))
         });
         let Some(&real) = real else {
             return Ok(Learned::Unknown);
@@ -153,11 +158,12 @@ impl Table {
 }
 
 fn record_of(key: &FlowKey, real: &Real, state: u8, age_s: u32) -> Record {
+    let [a, b, c, d, ..] = real.address; // an IPv4 flow has an IPv4 real server
     Record {
         key: *key,
         state,
         age_s: u16::try_from(age_s).unwrap_or(u16::MAX),
-        real_address: real.address,
+        real_address: [a, b, c, d],
         real_port: real.port,
     }
 }

@@ -85,17 +85,27 @@ pub fn forwarded_for(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
-/// The value that a head's Set-Cookie gives a cookie.
-pub fn set_cookie<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (header, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        let value = header
-            .eq_ignore_ascii_case(b"set-cookie")
-            .then_some(value)?;
-        let end = value.iter().position(|byte| *byte == b';');
-        let pair = &value[..end.unwrap_or(value.len())];
-        let rest = pair.strip_prefix(name)?;
-        rest.strip_prefix(b"=")
-    })
+fn bare(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b' ');
+    &text[..end.map_or(0, |end| end + 1)]
+}
+
+/// The value that a peer's answer gives a cookie.
+pub fn set_cookie(head: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
+    for line in head.split(|byte| *byte == b'\n').skip(1) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let value = line[colon + 1..].trim_ascii();
+        let Some(equals) = value.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        if line[..colon].eq_ignore_ascii_case(b"set-cookie") && bare(&value[..equals]) == name {
+            let rest = &value[equals + 1..];
+            let end = rest.iter().position(|byte| *byte == b';');
+            out.extend_from_slice(rest[..end.unwrap_or(rest.len())].trim_ascii());
+            return true;
+        }
+    }
+    false
 }

@@ -46,6 +46,11 @@ pub enum Variable {
     RequestCompletion,
     Empty,
     RealAddr,
+    Protocol,
+    SessionTime,
+    BytesReceived,
+    UpstreamFirstByte,
+    UpstreamSessionTime,
     RealPort,
     ConnectionTime,
     Connections(usize),
@@ -53,13 +58,15 @@ pub enum Variable {
     CountVerdict,
     Rate,
     SentTrailer(Vec<u8>),
-    ReplyCookie(Vec<u8>),
     UpstreamAddr,
     UpstreamStatus,
     UpstreamConnectTime,
     UpstreamHeaderTime,
     UpstreamResponseTime,
     UpstreamLength,
+    UpstreamSent,
+    UpstreamReceived,
+    ReplyCookie(Vec<u8>),
     Header(Vec<u8>),
     Argument(Vec<u8>),
     Cookie(Vec<u8>),
@@ -79,6 +86,11 @@ const PLAIN: &[(&str, Variable)] = &[
     ("binary_remote_addr", Variable::BinaryRemoteAddr),
     ("remote_port", Variable::RemotePort),
     ("remote_user", Variable::RemoteUser),
+    ("protocol", Variable::Protocol),
+    ("session_time", Variable::SessionTime),
+    ("bytes_received", Variable::BytesReceived),
+    ("upstream_first_byte_time", Variable::UpstreamFirstByte),
+    ("upstream_session_time", Variable::UpstreamSessionTime),
     ("realip_remote_addr", Variable::RealAddr),
     ("realip_remote_port", Variable::RealPort),
     ("connection_time", Variable::ConnectionTime),
@@ -132,7 +144,8 @@ const PLAIN: &[(&str, Variable)] = &[
     ("upstream_header_time", Variable::UpstreamHeaderTime),
     ("upstream_response_time", Variable::UpstreamResponseTime),
     ("upstream_response_length", Variable::UpstreamLength),
-    ("upstream_bytes_received", Variable::UpstreamLength),
+    ("upstream_bytes_received", Variable::UpstreamReceived),
+    ("upstream_bytes_sent", Variable::UpstreamSent),
 ];
 
 impl Variable {
@@ -172,13 +185,13 @@ impl Variable {
         if let Some(rest) = rest("sent_trailer_") {
             return Some(Variable::SentTrailer(dashed(rest)));
         }
-        if let Some(rest) = rest("upstream_cookie_") {
-            scope.wants_reply.set(true);
-            return Some(Variable::ReplyCookie(rest.into()));
-        }
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);
             return Some(Variable::Sent(dashed(rest)));
+        }
+        if let Some(rest) = rest("upstream_cookie_") {
+            scope.wants_reply.set(true);
+            return Some(Variable::ReplyCookie(rest.into()));
         }
         if let Some(rest) = rest("upstream_http_") {
             scope.wants_reply.set(true);

@@ -36,6 +36,18 @@ impl Variable {
                 IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
                 IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
             },
+            Variable::Protocol => out.extend_from_slice(b"TCP"),
+            Variable::SessionTime => seconds(out, sys::now_ms().saturating_sub(more.started_ms)),
+            Variable::BytesReceived => show(out, more.received),
+            Variable::UpstreamFirstByte => {
+                return tries(more, out, |each, out| elapsed(each, each.header_ms, out))
+            }
+            Variable::UpstreamSessionTime => {
+                let end = sys::now_ms();
+                return tries(more, out, |each, out| {
+                    elapsed(each, each.ended_ms.or(Some(end)), out);
+                });
+            }
             Variable::RealAddr => show(out, more.real.unwrap_or(context.client).ip()),
             Variable::RealPort => show(out, more.real.unwrap_or(context.client).port()),
             Variable::ConnectionTime => seconds(out, sys::now_ms().saturating_sub(more.since_ms)),
@@ -44,7 +56,6 @@ impl Variable {
             Variable::CountVerdict => return known(more.count_verdict, out),
             Variable::Rate => show(out, more.rate),
             Variable::SentTrailer(name) => return head_line(more.trailers, name, out),
-            Variable::ReplyCookie(name) => return some(set_cookie(more.reply, name), out),
             Variable::RemotePort => show(out, context.client.port()),
             Variable::RemoteUser => return some(crate::access::user(request), out),
             Variable::AddForwardedFor => {
@@ -111,14 +122,16 @@ impl Variable {
                 return tries(more, out, |each, out| elapsed(each, each.header_ms, out))
             }
             Variable::UpstreamResponseTime => {
-                let end = sys::now_ms();
-                return tries(more, out, |each, out| {
-                    elapsed(each, each.ended_ms.or(Some(end)), out);
-                });
+                return tries(more, out, |each, out| elapsed(each, each.ended_ms, out));
             }
             Variable::UpstreamLength => {
                 return tries(more, out, |each, out| show(out, each.length))
             }
+            Variable::UpstreamSent => return tries(more, out, |each, out| show(out, each.sent)),
+            Variable::UpstreamReceived => {
+                return tries(more, out, |each, out| show(out, each.received))
+            }
+            Variable::ReplyCookie(name) => return set_cookie(more.reply, name, out),
             Variable::Header(name) => return joined(request, name, out),
             Variable::Argument(name) => {
                 let args = request.args.as_ref().map(|args| request.at(args));
