@@ -60,13 +60,17 @@ def run(
     nginx: File = None,
     lvsrs: File = None,
     run_dir: RunDirectoryOption = None,
+    record: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Write every virtual router's inputs down there."),
+    ] = None,
 ) -> None:
     """Run this machine's part of a stack, or of classic files."""
     if sys.platform != "linux":
         raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
     from trimaran.cli.run import Classic, run_node
 
-    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir)
+    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir, record)
 
 
 @app.command()
@@ -78,6 +82,29 @@ def check(
     from trimaran.cli.check import check as check_files
 
     raise typer.Exit(check_files(files, node))
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="`run --record` wrote it.")],
+) -> None:
+    """Play what a virtual router was told again; 1 when it answers otherwise."""
+    from trimaran.cli.replay import replay_file
+
+    raise typer.Exit(0 if replay_file(recording) else FAILED)
+
+
+@app.command()
+def explain(
+    tier: Annotated[str, typer.Argument(metavar="vrrp")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A virtual router.")],
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Why this node is master of a virtual router, or why it is not."""
+    from trimaran.cli.explain import explain_router
+
+    explain_router(tier, name, node, run_dir)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
+from trimaran.node.recording import record
 from trimaran.node.vrrp_hands import Hands
 from trimaran.node.vrrp_port import Port, link_trouble
 from trimaran.node.vrrp_timers import Timers
@@ -43,7 +44,10 @@ class VrrpRole:
         self._unsaid = 0
         self._stopping = False
         self._ports: dict[str, Port] = {}
-        self._routers = [Router(each) for each in settings.routers]
+        self._routers = [
+            record(each, settings.record) if settings.record else Router(each)
+            for each in settings.routers
+        ]
         self._voices = {router: Voice(router.settings) for router in self._routers}
         for router in self._routers:
             interface = router.settings.interface

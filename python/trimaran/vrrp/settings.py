@@ -134,3 +134,4 @@ class VrrpSettings:
     routers: tuple[RouterSettings, ...]
     groups: tuple[GroupSettings, ...] = ()
     watches: tuple[WatchSettings, ...] = ()
+    record: str | None = None  # the directory in which every input is written down
