@@ -12,6 +12,7 @@ from trimaran.director.settings import (
     IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
 from trimaran.health.settings import (
     CheckSettings,
@@ -20,6 +21,7 @@ from trimaran.health.settings import (
     ScriptSettings,
     Target,
 )
+from trimaran.node.plan_notify import notify_settings
 from trimaran.node.plan_vrrp import vrrp_settings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -27,7 +29,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualService
+from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -40,7 +42,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
             [Problem(Place(file), f"there is no node '{node}'", suggestion(node, stack.nodes))]
         )
     roles: dict[str, RoleSettings] = {}
-    director = _director(stack, node, pins)
+    director = _director(stack, node, state, pins)
     if director.services:
         roles["director"] = director
     addresses = resolve.real_server_addresses(stack, node)
@@ -51,12 +53,14 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     roles |= _named("proxy", _proxies(stack, node))
     roles |= _named("site", _sites(stack, node))
     vrrp = vrrp_settings(stack, node)
+    if vrrp.routers and (notify := notify_settings(stack, node)):
+        roles["notify"] = notify  # before vrrp, whose last words it passes on
     if vrrp.routers:
         roles["vrrp"] = vrrp
     return NodePlan(node, roles)
 
 
-def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
+def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> DirectorSettings:
     services = tuple(
         settings
         for name, service in stack.virtual_services.items()
@@ -68,8 +72,9 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         stack.nodes[node].interface,
         str(pins),
         services,
-        flow_sync=_flow_sync(stack, node),
+        flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
         hook=stack.datapath,
+        state_file=str(state / "ipvs.json"),
     )
 
 
@@ -110,7 +115,8 @@ def _real_server(
     listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
     vip, port = listen
-    address, _port = resolve.real_address_of(stack, word, vip.version)
+    address, _port = resolve.server_address(stack, service, word, vip.version)
+    forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -124,6 +130,8 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
+        forward,
+        _tunnel(tunnel),
     )
 
 
@@ -134,7 +142,15 @@ def _sorry(
         return None
     vip, port = listen
     address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
-    return RealServerSettings(service.sorry_server, address, port, 1)
+    tunnel = _tunnel(service.tunnel or Tunnel())
+    forward = service.forward
+    return RealServerSettings(
+        service.sorry_server, address, port, 1, forward=forward, tunnel=tunnel
+    )
+
+
+def _tunnel(tunnel: Tunnel) -> TunnelSettings:
+    return TunnelSettings(tunnel.type, tunnel.port or 0, tunnel.checksum)
 
 
 def _pool(service: VirtualService) -> PoolSettings:
