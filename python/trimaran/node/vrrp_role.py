@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from trimaran.node.bfd_watch import BfdWatches
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
 from trimaran.node.recording import record
@@ -57,7 +58,11 @@ class VrrpRole:
             for group in (self._group(each) for each in settings.groups)
             for router in group.members
         }
-        self._watches = [Watch(each, self._heard_of) for each in settings.watches]
+        self._kinds = {each.name: each.kind for each in settings.watches}
+        self._watches: list[Watch | BfdWatches] = [
+            Watch(each, self._heard_of) for each in settings.watches if each.kind != "bfd"
+        ]
+        self._bfd = [each for each in settings.watches if each.kind == "bfd"]
         ours = {address.ip for each in settings.routers for address in each.carried}
         self._netlink = Netlink()
         self._monitor = LinkMonitor(frozenset(ours))
@@ -92,6 +97,8 @@ class VrrpRole:
     def _start(self) -> None:
         leftovers = {router for router in self._routers if self._finds_leftovers(router)}
         self._look_at_interfaces()
+        if self._bfd:
+            self._watches.append(BfdWatches(self._bfd, self._heard_of))
         for watch in self._watches:
             watch.look(clock.now())
         for router in self._routers:
@@ -232,11 +239,10 @@ class VrrpRole:
 
     def _heard_of(self, name: str, well: bool, cause: str, value: int) -> None:
         """What a watch found."""
-        kinds = {watch.settings.name: watch.settings.kind for watch in self._watches}
         for router, track in self._tracks("watch"):
             if track.name != name:
                 continue
-            if kinds[name] == "file" and track.weight:  # its number counts, whatever it is
+            if self._kinds[name] == "file" and track.weight:  # its number counts, whatever it is
                 well = (track.weight > 0) is not track.reverse
             router.set_track(track, well, cause, clock.now(), value)
             self._act(router)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trimaran.vrrp.address import Address, Interface
+from trimaran.vrrp.bfd import BfdSettings
 from trimaran.vrrp.packet import Checksum, Dialect, Peer
 from trimaran.vrrp.seal import HmacSettings
 
@@ -115,10 +116,11 @@ class WatchSettings:
     process: `command` is its name and arguments, bad when fewer than `quorum` or more than
         `quorum_max` run; `match` says how the arguments are compared (stack.model.Watch)
     file: `command` is the path; its number × weight counts, weight 0: bad unless 0 or absent
+    bfd: `bfd` alone counts; bad while the session is not up
     """
 
     name: str
-    kind: Literal["script", "process", "file"]
+    kind: Literal["script", "process", "file", "bfd"]
     command: tuple[str, ...]
     interval_s: float = 1.0
     timeout_s: float = 1.0
@@ -131,6 +133,7 @@ class WatchSettings:
     up_delay_s: float = 0.0
     down_delay_s: float = 0.0
     user: str | None = None
+    bfd: BfdSettings | None = None
 
 
 @dataclass(frozen=True)
