@@ -178,6 +178,7 @@ def test_a_recorded_session_plays_as_it_was(pair: Pair, tmp_path: Path) -> None:
     assert ours.ended()[0] == 0
     with (tmp_path / "front-1.jsonl").open() as lines:
         steps = list(replay(lines))
+    assert all(step.same for step in steps)
     assert [step.effects for step in steps] == [step.recorded for step in steps]
     assert sum(step.input == "receive" for step in steps) > 3
     states = [step.state for step in steps]

@@ -95,19 +95,6 @@ def replay(
 
 
 @app.command()
-def explain(
-    tier: Annotated[str, typer.Argument(metavar="vrrp")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A virtual router.")],
-    node: RunningNode = None,
-    run_dir: RunDirectoryOption = None,
-) -> None:
-    """Why this node is master of a virtual router, or why it is not."""
-    from trimaran.cli.explain import explain_router
-
-    explain_router(tier, name, node, run_dir)
-
-
-@app.command()
 def digest(
     url: Annotated[str, typer.Argument(metavar="URL", help="http:// or https://.")],
     host: Annotated[Optional[str], typer.Option(help="The virtual host to ask for.")] = None,  # noqa: UP045
@@ -188,6 +175,39 @@ Timeout = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option("--timeout", "-t", min=0, help="Seconds to wait at most; then it has failed."),
 ]
+
+
+@app.command()
+def top(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
+    """The node live: services, real servers, peers, virtual routers; drain and sort by keys."""
+    from trimaran.cli.top import show_top
+
+    show_top(node, run_dir)
+
+
+@app.command()
+def explain(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE|vrrp", help="A client, ADDRESS:PORT; or the word vrrp.")
+    ],
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION|NAME", help="ADDRESS:PORT; or a virtual router.")
+    ],
+    udp: Annotated[bool, typer.Option("--udp", "-u", help="A datagram.")] = False,
+    kind: Annotated[str, typer.Option(help="Which segment: syn, ack, fin or rst.")] = "syn",
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+) -> None:
+    """What the director would do with a packet; or why this node is (not) a router's master."""
+    if source == "vrrp":
+        from trimaran.cli.explain_router import explain_router
+
+        explain_router(destination, node, run_dir)
+        return
+    from trimaran.cli.explain import explain as explain_packet
+
+    explain_packet(source, destination, "udp" if udp else "tcp", kind, node, run_dir, as_json=json)
 
 
 @app.command()

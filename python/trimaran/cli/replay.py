@@ -19,7 +19,7 @@ def replay_file(path: Path) -> bool:
                 print(f"{step.at - began:10.3f} >> {step.input} {_said(step)}")
                 for effect in step.effects:
                     print(f"{'':10} << {_effect(effect)}")
-                if step.effects != step.recorded:
+                if not step.same:
                     same = False
                     for effect in step.recorded:
                         print(f"{'':10} -- recorded: {_effect(effect)}")

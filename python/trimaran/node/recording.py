@@ -123,6 +123,11 @@ class Step:
     recorded: list[dict[str, Any]]
 
     @property
+    def same(self) -> bool:
+        """Whether the same was done. How it is worded may change from version to version."""
+        return _deeds(self.effects) == _deeds(self.recorded)
+
+    @property
     def at(self) -> float:
         """Monotonic seconds."""
         return next(each for each in reversed(self.arguments) if isinstance(each, float))
@@ -167,6 +172,10 @@ def _play(
     getattr(router, name)(*arguments)
     effects = [_named(each) for each in router.take_effects()]
     return Step(name, arguments, router.state.value, effects, recorded)
+
+
+def _deeds(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in effects if each["effect"] != "Event"]
 
 
 def _named(effect: Effect) -> dict[str, Any]:
