@@ -152,6 +152,22 @@ def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None
 
 
 @app.command()
+def plan(
+    new: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[NEW]", help="A file in place of the node's first one."),
+    ] = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+) -> None:
+    """What a reload would change, and whether mastership can move; nothing is changed."""
+    from trimaran.cli.plan import show_plan
+
+    show_plan(new, node, run_dir, as_json=json)
+
+
+@app.command()
 def reload(
     node: RunningNode = None,
     run_dir: RunDirectoryOption = None,

@@ -54,8 +54,9 @@ def run_node(
     directory = RunDirectory(run_dir or default(), name)
     node_plan = _recorded(_plan(wanted, directory, file), record)
 
-    def reread() -> list[RoleSpec]:
-        again = _plan(_load(stack, classic, name), directory, file)
+    def reread(instead: str | None = None) -> list[RoleSpec]:
+        files = _instead(stack, classic, instead)
+        again = _plan(_load(*files, name), directory, file)
         return roles.specs(_recorded(again, record), directory.lock)
 
     directory.take()
@@ -67,6 +68,18 @@ def run_node(
         daemon.run(directory, roles.specs(node_plan, directory.lock), findings, reread)
     finally:
         directory.leave()
+
+
+def _instead(
+    stack: Path | None, classic: Classic, instead: str | None
+) -> tuple[Path | None, Classic]:
+    """The files, with another one in the place of the first."""
+    if instead is None:
+        return stack, classic
+    if stack is not None:
+        return Path(instead), classic
+    first = "keepalived" if classic.keepalived else "nginx" if classic.nginx else "lvsrs"
+    return None, replace(classic, **{first: Path(instead)})
 
 
 def _plan(stack: Stack, directory: RunDirectory, file: Path) -> NodePlan:
