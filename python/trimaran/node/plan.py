@@ -1,6 +1,7 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import PurePath
 from typing import Any
 
@@ -70,6 +71,9 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         services,
         flow_sync=_flow_sync(stack, node),
         hook=stack.datapath,
+        max_flows=stack.flow_table.ipv4,
+        max_flows6=stack.flow_table.ipv6,
+        max_clients=stack.flow_table.persistent_clients,
     )
 
 
@@ -99,7 +103,19 @@ def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[Serv
             servers,
             _pool(service),
             _sorry(stack, service, (address, port)),
+            service.scheduler_flags,
+            service.one_packet,
+            *_persistence(service, address.version),
+            service.dead_flows,
         )
+
+
+def _persistence(service: VirtualService, version: int) -> tuple[int, int]:
+    """(timeout in seconds, bits of a client's address); (0, 0) without."""
+    persistence = service.persistence
+    if persistence is None:
+        return 0, 0
+    return ceil(persistence.timeout), persistence.granularity or (32 if version == 4 else 128)
 
 
 def _real_server(
@@ -124,6 +140,9 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
+        server.upper_threshold,
+        server.lower_threshold,
+        server.weight,
     )
 
 

@@ -11,6 +11,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
 
 from trimaran.stack.authentication import Authentication
+from trimaran.stack.balancing import (
+    DeadFlows,
+    FlowTable,
+    Persistence,
+    Scheduler,
+    SchedulerFlag,
+)
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.units import Port, Seconds, Secret, Weight
@@ -138,9 +145,12 @@ class VirtualRouter(Model):
 
 class RealServer(Model):
     """Where a virtual service's flows end. The port is the service's own: DR rewrites no port. Its
-    own `check` or `checks`, all of which must pass, replace the service's."""
+    own `check` or `checks`, all of which must pass, replace the service's. With `upper_threshold`
+    flows it gets no new one, until they are fewer than `lower_threshold` (0: three quarters)."""
 
     weight: Weight = 1
+    upper_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    lower_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     check: Check | None = None
     checks: dict[str, Check] = {}
     inhibit_on_failure: bool | None = None
@@ -157,11 +167,19 @@ class VirtualService(Model):
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
     that fails is taken out, or kept with weight 0 (`inhibit_on_failure`); one that comes back has
     its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops;
-    `ha_suspend`: nobody is checked while this node does not carry the service's address."""
+    `ha_suspend`: nobody is checked while this node does not carry the service's address.
+
+    `one_packet`: every datagram is a flow of its own (UDP). `dead_flows`: what becomes of a failed
+    real server's flows: `drop` (they wait for its return), `unpin` (they go on to another), `reset`
+    (TCP is answered with RST, UDP unpinned)."""
 
     listen: str
     protocol: Literal["tcp", "udp"] = "tcp"
-    scheduler: Literal["rr", "wrr", "fo"] = "wrr"
+    scheduler: Scheduler = "wrr"
+    scheduler_flags: tuple[SchedulerFlag, ...] = ()
+    one_packet: bool = False
+    persistence: Persistence | None = None
+    dead_flows: DeadFlows = "reset"
     forward: Literal["dr"] = "dr"
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
@@ -228,6 +246,7 @@ class Stack(Model):
         description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
         "has it, else tc",
     )
+    flow_table: FlowTable = FlowTable()
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

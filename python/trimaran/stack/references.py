@@ -22,6 +22,7 @@ from trimaran.stack.resolve import (
     split_port,
 )
 from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
+from trimaran.stack.service_rules import balancing
 
 SHORTEST_KEY = 16  # bytes
 
@@ -362,6 +363,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     authentications,
     _listens,
     _real_servers,
+    balancing,
     _flow_sync,
     _proxies,
     _sites,

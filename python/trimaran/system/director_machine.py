@@ -69,7 +69,12 @@ class DirectorMachine:
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
         has6 = any(service.address.version == 6 for service in settings.services)
-        self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
+        self._director = Director(
+            directory,
+            settings.max_flows,
+            settings.max_flows6 if has6 else 1,
+            settings.max_clients if any(s.persistence_s for s in settings.services) else 1,
+        )
         self._tables = self._director.tables()
         if self._director.adopted:
             self._reason = "started: the pinned tables and flows were adopted"

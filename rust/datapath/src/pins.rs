@@ -9,7 +9,7 @@ use aya::maps::{Array, MapData, MapInfo};
 use crate::datapath::Error;
 use crate::layout::LAYOUT_VERSION;
 
-pub const MAPS: [&str; 14] = [
+pub const MAPS: [&str; 17] = [
     "services",
     "services6",
     "tables",
@@ -21,6 +21,9 @@ pub const MAPS: [&str; 14] = [
     "answers",
     "station",
     "counters",
+    "loads",
+    "clients",
+    "favourites",
     "reasons",
     "told",
     "layout",
