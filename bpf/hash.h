@@ -100,6 +100,7 @@ struct newcomer {
 	__u32 hash;
 	__u32 port;
 	__u32 by_turn; /* 0: its beginning was not seen */
+	__u32 real;    /* what was chosen */
 };
 
 ALWAYS_INLINE struct newcomer newcomer_of(const struct packet *packet, int by_turn)

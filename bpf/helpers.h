@@ -16,6 +16,20 @@
 #define TYPE(name, value) value *name
 #define INNER(name, value) value *name[]
 
+/* Whether a 32-bit variable is within bounds, in a way in which the verifier sees that it is: it knows
+ * of one register what was compared, of no copy that the compiler made. */
+#define BETWEEN(value, low, high)                       \
+	({                                              \
+		__u32 over = (value) - (low);           \
+		int is_between = 0;                     \
+		if (over <= (high) - (low)) {           \
+			asm volatile("" : "+r"(over));  \
+			(value) = over + (low);         \
+			is_between = 1;                 \
+		}                                       \
+		is_between;                             \
+	})
+
 #define NOINLINE static __attribute__((noinline))
 /* Verified by itself, once, whoever calls it; what it is given may be null to it. */
 #define APART __attribute__((noinline))
@@ -28,7 +42,6 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 size,
 				       __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
-static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static long (*const bpf_loop)(__u32 times, void *callback, void *context,
 			     __u64 flags) = (void *)BPF_FUNC_loop;
 static long (*const bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_redirect;
@@ -41,9 +54,15 @@ static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, co
 static long (*const bpf_xdp_adjust_tail)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_tail;
 static long (*const bpf_xdp_store_bytes)(struct xdp_md *xdp, __u32 offset, void *from,
 					 __u32 length) = (void *)BPF_FUNC_xdp_store_bytes;
+static long (*const bpf_xdp_load_bytes)(struct xdp_md *xdp, __u32 offset, void *to,
+					__u32 length) = (void *)BPF_FUNC_xdp_load_bytes;
 static __u64 (*const bpf_xdp_get_buff_len)(struct xdp_md *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
+static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 by, __u32 mode,
+					 __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
+static long (*const bpf_xdp_adjust_head)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_head;
 
 /* The same number, of which the verifier no longer knows how it came about: so it does not look at all
  * that follows once for each way. `any` is any number that it does not know. */

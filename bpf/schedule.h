@@ -16,8 +16,11 @@
 /* What the loops share. */
 struct choosing {
 	void *table;
-	const struct service *service;
-	__u64 load, weight; /* of the best so far */
+	__u32 service;
+	__u8 scheduler;
+	__u8 has_levels;
+	__u64 load; /* of the best so far, */
+	__u32 weight; /* for this weight */
 	__u32 best, length;
 	union {
 		struct {
@@ -25,8 +28,7 @@ struct choosing {
 		};
 		struct {
 			__u32 turn, before; /* of an interleaved cycle, and of its levels so far */
-			__u32 left;	    /* how many come before the one in turn */
-			__u32 has_levels;
+			__u32 left;         /* how many come before the one in turn */
 		};
 		__u32 is_idle;
 	};
@@ -61,21 +63,32 @@ ALWAYS_INLINE __u64 overhead(const struct load *load)
 	return ((__u64)load->active << 8) + load->inactive;
 }
 
-/* The service's table, whole: 0 when it has none. */
-ALWAYS_INLINE int open_table(struct choosing *choosing)
+/* The service's table, and the first word of it: 0 when it has none. */
+ALWAYS_INLINE void *table_of(const struct service *service, __u32 *head)
 {
-	__u32 zero = 0, index = choosing->service->index;
-	__u32 *length;
+	__u32 zero = 0, index = service->index;
+	void *table = bpf_map_lookup_elem(&tables, &index);
+	__u32 *first;
 
-	choosing->table = bpf_map_lookup_elem(&tables, &index);
-	if (!choosing->table)
+	*head = 0;
+	if (!table)
 		return 0;
-	length = bpf_map_lookup_elem(choosing->table, &zero);
-	if (!length)
-		return 0;
-	choosing->length = *length & ~TABLE_HAS_LEVELS;
-	choosing->has_levels = *length & TABLE_HAS_LEVELS;
-	return choosing->length && choosing->length <= MAX_SLOTS;
+	first = bpf_map_lookup_elem(table, &zero);
+	if (first)
+		*head = *first;
+	return table;
+}
+
+ALWAYS_INLINE int open_table(struct choosing *choosing, const struct service *service)
+{
+	__u32 head;
+
+	choosing->service = service->index;
+	choosing->scheduler = service->scheduler;
+	choosing->table = table_of(service, &head);
+	choosing->length = head & ~TABLE_HAS_LEVELS;
+	choosing->has_levels = !!(head & TABLE_HAS_LEVELS);
+	return choosing->table && choosing->length && choosing->length <= MAX_SLOTS;
 }
 
 /* fo and ovf: the table falls by weight, so the first that may is the one. */
@@ -86,7 +99,7 @@ static long first_able(__u64 slot, struct choosing *choosing)
 
 	if (!load || !is_available(load))
 		return 0;
-	if (choosing->service->scheduler == SCHEDULER_OVF && load->active > load->weight)
+	if (choosing->scheduler == SCHEDULER_OVF && load->active > load->weight)
 		return 0;
 	choosing->best = real;
 	return 1;
@@ -96,9 +109,10 @@ static long first_able(__u64 slot, struct choosing *choosing)
 static long least_loaded(__u64 slot, struct choosing *choosing)
 {
 	__u32 real = slot_of(choosing->table, slot);
-	__u8 scheduler = choosing->service->scheduler;
+	__u8 scheduler = choosing->scheduler;
 	struct load *load = load_of(real);
-	__u64 has, weight;
+	__u64 has;
+	__u32 weight;
 
 	if (!load || !is_available(load))
 		return 0;
@@ -139,13 +153,15 @@ static long draw_two(__u64 slot, struct draws *draws)
 
 APART __u32 better_of_two(const struct service *service)
 {
-	struct choosing choosing = { .service = service };
 	struct draws draws = { .picks = { NO_REAL, NO_REAL } };
+	__u32 length;
 
-	if (!service || !open_table(&choosing))
+	if (!service)
 		return NO_REAL;
-	draws.table = choosing.table;
-	bpf_loop(choosing.length, draw_two, &draws, 0);
+	draws.table = table_of(service, &length);
+	if (!draws.table || length > MAX_SLOTS)
+		return NO_REAL;
+	bpf_loop(length, draw_two, &draws, 0);
 	if (draws.weights[1] * draws.loads[0] > draws.weights[0] * draws.loads[1])
 		return draws.picks[1];
 	return draws.picks[0];
@@ -155,7 +171,7 @@ APART __u32 better_of_two(const struct service *service)
 static long fall_back(__u64 offset, struct choosing *choosing)
 {
 	__u32 from = (choosing->slot + (__u32)offset) % choosing->length;
-	__u32 slot = choosing->service->scheduler == SCHEDULER_MH ?
+	__u32 slot = choosing->scheduler == SCHEDULER_MH ?
 			     maglev_hash(choosing->word + from) :
 			     golden_hash(choosing->word) + from;
 	__u32 real = slot_of(choosing->table, slot % choosing->length);
@@ -168,10 +184,10 @@ static long fall_back(__u64 offset, struct choosing *choosing)
 
 APART __u32 hashed(const struct service *service, const struct newcomer *newcomer)
 {
-	struct choosing choosing = { .service = service, .best = NO_REAL };
+	struct choosing choosing = { .best = NO_REAL };
 	__u32 real;
 
-	if (!service || !newcomer || !open_table(&choosing))
+	if (!service || !newcomer || !open_table(&choosing, service))
 		return NO_REAL;
 	choosing.word = service->scheduler == SCHEDULER_DH ? newcomer->service : newcomer->client;
 	if (service->flags & SERVICE_PORT)
@@ -241,8 +257,7 @@ ALWAYS_INLINE __u32 interleaved(struct choosing *choosing, __u64 turn)
 /* rr and wrr. An overloaded one's turn is the next one's. */
 static long take_turn(__u64 try, struct choosing *choosing)
 {
-	__u32 service = choosing->service->index;
-	__u64 *cursor = bpf_map_lookup_elem(&cursors, &service);
+	__u64 *cursor = bpf_map_lookup_elem(&cursors, &choosing->service);
 	__u64 turn;
 	__u32 real;
 
@@ -262,8 +277,10 @@ static long any_idle(__u64 slot, struct choosing *choosing)
 {
 	struct load *load = load_of(slot_of(choosing->table, slot));
 
-	choosing->is_idle |= load && load->active * 2ULL < load->weight;
-	return choosing->is_idle;
+	if (!load || load->active * 2ULL >= load->weight)
+		return 0;
+	choosing->is_idle = 1;
+	return 1;
 }
 
 /* lblc and lblcr: it has more than its weight while another has less than half of its own. */
@@ -332,12 +349,12 @@ static const struct favourites no_favourites;
 /* lblc keeps to one real server, lblcr to a set of them, until they are too busy. */
 APART __u32 favourite(const struct service *service)
 {
-	struct choosing choosing = { .service = service, .best = NO_REAL };
+	struct choosing choosing = { .best = NO_REAL };
 	struct favourites *set;
 	__u32 index, real = NO_REAL;
 	int replicated;
 
-	if (!service || !open_table(&choosing))
+	if (!service || !open_table(&choosing, service))
 		return NO_REAL;
 	index = service->index;
 	replicated = service->scheduler == SCHEDULER_LBLCR;
@@ -365,9 +382,9 @@ APART __u32 favourite(const struct service *service)
 
 APART __u32 in_turn(const struct service *service)
 {
-	struct choosing choosing = { .service = service, .best = NO_REAL };
+	struct choosing choosing = { .best = NO_REAL };
 
-	if (!service || !open_table(&choosing))
+	if (!service || !open_table(&choosing, service))
 		return NO_REAL;
 	if (!take_turn(0, &choosing))
 		bpf_loop(MOST_TRIES, take_turn, &choosing, 0);
@@ -376,9 +393,9 @@ APART __u32 in_turn(const struct service *service)
 
 APART __u32 first_or_least(const struct service *service)
 {
-	struct choosing choosing = { .service = service, .best = NO_REAL };
+	struct choosing choosing = { .best = NO_REAL };
 
-	if (!service || !open_table(&choosing))
+	if (!service || !open_table(&choosing, service))
 		return NO_REAL;
 	if (service->scheduler == SCHEDULER_FO || service->scheduler == SCHEDULER_OVF)
 		bpf_loop(choosing.length, first_able, &choosing, 0);
@@ -390,9 +407,9 @@ APART __u32 first_or_least(const struct service *service)
 /* For a flow whose beginning was not seen: alike on every director. */
 APART __u32 guessed(const struct service *service, const struct newcomer *newcomer)
 {
-	struct choosing choosing = { .service = service };
+	struct choosing choosing = {};
 
-	if (!service || !newcomer || !open_table(&choosing))
+	if (!service || !newcomer || !open_table(&choosing, service))
 		return NO_REAL;
 	return slot_of(choosing.table, newcomer->hash % choosing.length);
 }

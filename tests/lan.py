@@ -229,8 +229,9 @@ class Role:
     """A role process as its supervisor sees it: settings in, messages out."""
 
     def __init__(
-        self, lan: Lan, machine: str, module: str, settings: object, *, under: tuple[str, ...] = ()
-    ) -> None:
+        self, lan: Lan, machine: str, module: str, settings: object, *,
+        under: tuple[str, ...] = (), overlay: Any = None,
+    ) -> None:  # fmt: skip
         """`under` is a command that runs it (setpriv, …)."""
         self.channel, theirs = Channel.pair()
         with theirs:
@@ -240,7 +241,8 @@ class Role:
                 pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.PIPE,
             )  # fmt: skip
         self.messages: list[dict[str, Any]] = []
-        self.channel.send({"kind": "configure", "settings": to_plain(settings)})
+        plain = to_plain(settings)
+        self.channel.send({"kind": "configure", "settings": plain, "overlay": overlay})
 
     def _read(self) -> None:
         with suppress(ChannelClosedError):
@@ -263,8 +265,13 @@ class Role:
         return [each for each in self.messages if each.get("name") == name]
 
     def status(self) -> Any:
+        return self.ask("status")
+
+    def ask(self, name: str, /, **arguments: Any) -> Any:
+        """Its answer to a request."""
         number = len(self.messages) + 1000
-        self.channel.send({"kind": "request", "id": number, "name": "status", "arguments": {}})
+        request = {"kind": "request", "id": number, "name": name, "arguments": arguments}
+        self.channel.send(request)
         return self.wait_for(kind="reply", id=number)["value"]
 
     def stop(self) -> None:

@@ -83,13 +83,14 @@ class Datapath:
             bool,
             bool,
             tuple[bytes, bytes, int, int] | None,
+            tuple[str, int, bool, str] | None,
             int,
             int,
             int,
         ]
     ]:
-        """(index, address, port, service, listed, local, hop, weight, upper and lower threshold)
-        of every real server in use."""
+        """(index, address, port, service, listed, local, hop, tunnel, weight, upper
+        and lower threshold) of those in use."""
     def set_real(
         self,
         index: int,
@@ -99,12 +100,15 @@ class Datapath:
         listed: bool,
         hop: tuple[bytes, bytes, int, int] | None,
         local: bool = False,
+        tunnel: tuple[str, int, bool, str] | None = None,
         weight: int = 1,
         upper: int = 0,
         lower: int = 0,
     ) -> None:
         """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
-        `local`: it is this machine, and its flows go up."""
+        `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,
+        with checksum, source address), the hop's MTU being that inside it. ValueError: no such
+        tunnel."""
     def remove_real(self, index: int) -> None:
         """Free an index that no table and no flow names any more, and zero its counters."""
     def counters(self, index: int) -> tuple[int, int, int]:
@@ -151,6 +155,9 @@ class Engine:
         """Raises ValueError if `swap` would."""
     def stop(self, graceful_timeout_s: float) -> None:
         """Stop accepting, finish what runs, end. What is left after the timeout is cut off."""
+    def set_peer(self, upstream: str, peer: str, state: str) -> None:
+        """What a peer's probes found: 'up', 'down' or 'drain'. ValueError: there is no such peer,
+        or no such state."""
     def status(self) -> str:
         """JSON in the shape of docs/decisions/0002."""
     def events(self) -> list[str]:

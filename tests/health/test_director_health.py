@@ -320,3 +320,74 @@ def test_suspended_checks_find_nothing_until_the_address_is_here(tmp_path: Path)
     assert names == [
         "director.checks_suspended", "director.checks_resumed", "director.real_server_down",
     ]  # fmt: skip
+
+
+def test_the_other_tiers_hear_of_quorums_and_a_name_needs_all_of_its_addresses(
+    tmp_path: Path,
+) -> None:
+    told: list[tuple[str, bool, str]] = []
+
+    def hear(service: str, met: bool, cause: str) -> None:
+        told.append((service, met, cause))
+
+    def scene() -> Scene:
+        made = Scene(tmp_path)
+        both = made.service, replace(made.service, address=IPv4Address("192.0.2.101"))
+        made.health = DirectorHealth(both, made.event, made.news.set, hear)
+        return made
+
+    async def acts(scene: Scene) -> None:
+        weight = "the weight {} of the well real servers"
+        assert told == [("web", True, weight.format(2))]
+        scene.set("a", "9")
+        scene.set("b", "9")
+        await scene.becomes(lambda: scene.health.wanted() and told[1:], [
+            ("web", False, weight.format(0)),
+        ])  # fmt: skip
+        scene.set("b", "0")
+        await scene.becomes(lambda: scene.health.wanted() and told[2:], [
+            ("web", True, weight.format(1)),
+        ])  # fmt: skip
+        scene.health.adopt(())
+        assert told[3:] == [("web", True, "it is served no longer")]
+
+    play(scene, acts)
+
+
+def test_drained_it_has_weight_0_and_counts_for_no_quorum(tmp_path: Path) -> None:
+    async def acts(scene: Scene) -> None:
+        a, b = scene.service.real_servers
+        drained = replace(scene.service, real_servers=(replace(a, mode="drained"), b))
+        scene.health.adopt((drained,))
+        assert scene.table() == {"a": 0, "b": 1}
+        assert scene.health.quorum(0)["weight"] == 1
+        assert scene.news.is_set()
+        both = tuple(replace(each, mode="disabled") for each in (a, b))
+        scene.health.adopt((replace(scene.service, real_servers=both),))
+        assert scene.table() == {}
+        assert [event[0] for event in scene.events] == ["director.quorum_lost"]
+        scene.health.adopt((scene.service,))
+        assert scene.table() == {"a": 1, "b": 1}
+
+    play(lambda: Scene(tmp_path), acts)
+
+
+def test_who_stays_keeps_what_is_known_and_who_comes_is_watched(tmp_path: Path) -> None:
+    async def acts(scene: Scene) -> None:
+        scene.set("a", "9")
+        await scene.becomes(scene.table, {"b": 1})
+        a, b = scene.service.real_servers
+        scene.set("c", "9")
+        c = replace(b, name="c", address=IPv4Address("192.0.2.99"), checks={"f": scene.check("c")})
+        scene.health.adopt((replace(scene.service, real_servers=(a, c)),))
+        assert scene.table() == {"c": 1}, "a is as down as it was"
+        await scene.becomes(scene.table, {})
+        scene.health.adopt((replace(scene.service, real_servers=(a,)),))
+        (only,) = scene.health.health(key_of(scene.service, a))["checks"]
+        assert not only["up"]
+        scene.set("a", "0")
+        await scene.becomes(scene.table, {"a": 1})
+
+    scene = play(lambda: Scene(tmp_path), acts)
+    downs = [event[1] for event in scene.events if event[0] == "director.real_server_down"]
+    assert downs == ["a", "c"]

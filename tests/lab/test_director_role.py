@@ -71,9 +71,11 @@ class Site:
         settings = DirectorSettings("director", "ens33", str(self.pins), (service,), 1024)
         return replace(settings, **changes)
 
-    def start(self, **changes: Any) -> Role:
+    def start(self, overlay: Any = None, **changes: Any) -> Role:
         """The role, ready."""
-        role = Role(self.lan, "director", "trimaran.node.director_role", self.settings(**changes))
+        settings = self.settings(**changes)
+        module = "trimaran.node.director_role"
+        role = Role(self.lan, "director", module, settings, overlay=overlay)
         self.roles.append(role)
         role.wait_for(kind="ready")
         return role
@@ -196,6 +198,41 @@ def test_a_server_that_was_down_stays_so_for_the_next_process(site: Site) -> Non
     role = site.start()
     assert listed(role) == {"r2"}
     assert role.events("director.real_server_down") == []
+
+
+def test_drained_disabled_and_enabled_again(site: Site) -> None:
+    role = site.start()
+    with site.connect() as first, site.connect() as second:
+        held, other = (first, second) if says(first) == "r1" else (second, first)
+        assert (says(held), says(other)) == ("r1", "r2")
+        answer = role.ask("change", verb="drain", name="r1", cause="a test")
+        assert [row["mode"] for row in answer["changed"]] == ["drained"]
+        wait_until("r1 has weight 0", lambda: rows(role)["r1"]["weight"] == 0)
+        wait_until("its table follows", lambda: [site.asks() for _ in range(3)] == ["r2"] * 3)
+        assert says(held) == "r1", "the flow that it had goes on"
+        row = rows(role)["r1"]
+        assert (row["listed"], row["mode"], row["active"]) == (True, "drained", 1)
+        assert row["changed"]["cause"] == "a test"
+        drained = role.wait_for(name="director.real_server_drained")
+        assert (drained["subject"], drained["cause"]) == ("r1", "a test")
+
+        kill(role.process)
+        role = site.start(overlay=answer["overlay"])
+        assert rows(role)["r1"]["mode"] == "drained"
+        assert [site.asks() for _ in range(3)] == ["r2"] * 3
+        assert says(held) == "r1"
+
+        role.ask("change", verb="disable", name="r1", cause="a test")
+        wait_until("r1 is out", lambda: listed(role) == {"r2"})
+        assert rows(role)["r1"]["well"], "its checks go on"
+        role.ask("change", verb="enable", name="r1", cause="a test")
+        wait_until("r1 is back", lambda: {site.asks(), site.asks()} == {"r1", "r2"})
+        assert rows(role)["r1"]["changed"] is None
+        role.channel.send(
+            {"kind": "request", "id": 1, "name": "change",
+             "arguments": {"verb": "drain", "name": "r9", "cause": ""}}
+        )  # fmt: skip
+        assert "there are r1, r2" in role.wait_for(kind="reply", id=1)["error"]
 
 
 def test_without_real_servers_the_client_hears_nothing_not_a_reset(site: Site) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lan import Lan, Role, ip, lan, wait_until
-from trimaran.vrrp.settings import RouterSettings, VrrpSettings
+from trimaran.vrrp.settings import RouterSettings, Track, VrrpSettings
 
 A, B, OBSERVER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 VIPS = ("192.0.2.100", "192.0.2.101")
@@ -244,6 +244,20 @@ def test_mastership_dies_with_the_director(nodes: Nodes) -> None:
     nodes.wait_holds("a")
 
 
+def test_a_service_without_quorum_lowers_the_priority(nodes: Nodes) -> None:
+    role = nodes.start("a", 200, tracks=(Track("service", "web", -253),))
+    nodes.wait_holds("a")
+    quorum = {"kind": "quorum", "service": "web", "met": False, "cause": "weight 0"}
+    role.channel.send({**quorum, "service": "another"})
+    role.channel.send(quorum)
+    event = role.wait_for(name="vrrp.priority")
+    assert event["message"] == "front: priority 200 → 1"
+    assert event["cause"] == "service web: has no quorum: weight 0"
+    wait_until("it says so", lambda: nodes.wire.adverts(A, 1))
+    role.channel.send({**quorum, "met": True, "cause": "weight 1"})
+    assert role.wait_for(message="front: priority 1 → 200")
+
+
 def test_a_master_that_slept_steps_down_before_it_speaks(nodes: Nodes) -> None:
     sleeper = nodes.start("a", 200)
     nodes.wait_holds("a")
@@ -255,7 +269,10 @@ def test_a_master_that_slept_steps_down_before_it_speaks(nodes: Nodes) -> None:
     event = sleeper.wait_for(kind="event", message="front: MASTER → BACKUP")
     assert event["cause"].startswith("silent for ")
     sleeper.wait_for(kind="event", cause=f"{B} has only priority 100 (preemption)")
-    spoke_at = next(each.at for each in nodes.wire.adverts(A) if each.at > silent_at)
+    later = wait_until(
+        "it spoke again", lambda: [w.at for w in nodes.wire.adverts(A) if w.at > silent_at]
+    )
+    spoke_at = later[0]
     assert spoke_at - silent_at > 3.61 + 3, "it said nothing until its own timer had run out"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import Http, Listen, Location, Peer, ProxyPass, Server, Upstream
+from trimaran.stack.nginx import read_nginx
 from trimaran.system.engine import Engine, EngineError
 
 PATIENCE_S = 10.0  # how long a test waits for what must come; never how long something takes
@@ -184,6 +185,7 @@ class Proxy:
     def __init__(self, make_http: Callable[[int], Http], workers: int = 1) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self.listener.getsockname()[1]
+        self.make_http = make_http
         try:
             self.engine = Engine(snapshot(make_http(self.port)), [self.listener], workers)
         except EngineError:
@@ -192,6 +194,11 @@ class Proxy:
 
     def client(self) -> Client:
         return Client(self.port)
+
+    def reload(self, make_http: Callable[[int], Http] | None = None) -> None:
+        """Serve by the same configuration, or another one, from the next request on."""
+        self.make_http = make_http or self.make_http
+        self.engine.swap(snapshot(self.make_http(self.port)))
 
     def close(self) -> None:
         self.engine.stop(0.0)
@@ -224,5 +231,15 @@ def forwarding(
                 **whole,
             }
         )
+
+    return make
+
+
+def nginx_conf(text: str) -> Callable[[int], Http]:
+    """The Http of what stands in an nginx.conf's http block; PORT is the proxy's own."""
+
+    def make(port: int) -> Http:
+        whole = f"http {{ access_log off; {text.replace('PORT', str(port))} }}"
+        return read_nginx(whole, "/nowhere/nginx.conf")[0]
 
     return make

@@ -17,6 +17,7 @@ class Echo:
         self.channel = Channel.inherited()
         self.settings: dict[str, Any] = {}
         self.heard: list[dict[str, Any]] = []
+        self.overlay: list[dict[str, Any]] = []
         self.listeners = [
             socket.socket(fileno=3 + number)
             for number in range(int(os.environ.get("LISTEN_FDS", 0)))
@@ -41,19 +42,36 @@ class Echo:
     def obey(self, message: dict[str, Any]) -> None:
         kind = message["kind"]
         if kind == "configure":
+            self.overlay = message["overlay"] or []
             self.configure(message["settings"])
         elif kind == "stop":
             self.note("stop")
             sys.exit(0)
+        elif kind == "request" and message["name"] == "change":
+            self.change(message)
         elif kind == "request":
-            value = {
+            value: dict[str, Any] = {
                 "heard": self.heard,
                 "settings": [name for name in self.settings if name != "password"],
+                "overlay": self.overlay,
                 "listen_pid": os.environ.get("LISTEN_PID"),
             }
             self.channel.send({"kind": "reply", "id": message["id"], "value": value})
         else:
             self.heard.append(message)
+
+    def change(self, message: dict[str, Any]) -> None:
+        """Its overlay is every change since the last reset; it knows names that begin with n."""
+        asked, answer = message["arguments"], {"kind": "reply", "id": message["id"]}
+        if asked["verb"] == "reset":
+            self.overlay = []
+        elif asked["name"].startswith("n"):
+            self.overlay.append(asked)
+        else:
+            self.channel.send({**answer, "error": f"no '{asked['name']}' here"})
+            return
+        value = {"overlay": self.overlay, "changed": [{"name": asked.get("name")}]}
+        self.channel.send({**answer, "value": value})
 
     def configure(self, settings: dict[str, Any]) -> None:
         self.settings = settings

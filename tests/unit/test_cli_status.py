@@ -1,5 +1,6 @@
 """`trimaran status` and `trimaran events` for people."""
 
+from copy import deepcopy
 from typing import Any
 
 from rich.console import Console
@@ -82,6 +83,45 @@ def test_peers_of_several_proxies() -> None:
     lines = shown(**{"proxy:a": row("running", PROXY), "proxy:b": row("running", PROXY)})
     peer = ["web", "192.168.31.97:80", "3", "no", "2", "5"]
     assert lines.count(peer) == 2
+
+
+REAL = {
+    "name": "node4",
+    "address": "192.168.31.165",
+    "port": 80,
+    "forward": "Route",
+    "weight": 0,
+    "active": 3,
+    "inactive": 0,
+    "listed": True,
+    "mode": "drained",
+    "changed": {"cause": "drain by uid 0", "weight": None, "added": False, "configured_weight": 1},
+}
+DIRECTOR = {
+    "services": [
+        {
+            "name": "web",
+            "protocol": "tcp",
+            "address": "192.168.31.145",
+            "port": 80,
+            "scheduler": "rr",
+            "scheduler_flags": [],
+            "one_packet": False,
+            "persistence_s": 0,
+            "granularity": 0,
+            "real_servers": [REAL],
+        }
+    ]
+}
+
+
+def test_what_was_changed_at_run_time_is_shown_as_such() -> None:
+    lines = shown(director=row("running", DIRECTOR))
+    assert ["changed", "at", "run", "time"] in lines
+    assert ["web", "node4", "drained", "0", "(of", "1)", "drain", "by", "uid", "0"] in lines
+    configured = deepcopy(DIRECTOR)
+    configured["services"][0]["real_servers"][0]["changed"] = None
+    assert ["changed", "at", "run", "time"] not in shown(director=row("running", configured))
 
 
 def test_an_event_says_its_cause() -> None:

@@ -14,8 +14,9 @@ from trimaran.proxy.settings import ProxySettings
 from trimaran.stack.errors import StackError
 from trimaran.stack.load import load, load_classic
 from trimaran.stack.model import Stack
+from trimaran.stack.yaml import read_stack
 from trimaran.system.files import DiskFiles
-from trimaran.vrrp.settings import RouterSettings, VrrpSettings
+from trimaran.vrrp.settings import RouterSettings, Track, VrrpSettings
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "seven-nodes"
 CLASSIC = EXAMPLE / "classic"
@@ -58,9 +59,28 @@ def test_the_vrrp_process_is_told_its_own_priority_and_the_password(stack: Stack
                 addresses=(IPv4Interface(VIP),),
                 source=IPv4Address("192.168.31.91"),
                 password=b"1111",
+                tracks=(Track("service", "web", -253),),
             ),
         ),
     )
+
+
+def test_a_virtual_router_tracks_its_own_services_or_those_it_is_told() -> None:
+    text = EXAMPLE.joinpath("stack.yaml").read_text()
+
+    def tracks(said: str) -> tuple[Track, ...]:
+        asked = text.replace("router_id: 51", f"router_id: 51\n    track: {said}")
+        stack, _ = read_stack(asked, str(EXAMPLE / "stack.yaml"))
+        vrrp = planned(stack, "node3").roles["vrrp"]
+        assert isinstance(vrrp, VrrpSettings)
+        return vrrp.routers[0].tracks
+
+    assert tracks("{own_services: false}") == ()
+    told = (Track("service", "web", -60),)
+    assert tracks("{services: {web: {weight: -60}}}") == told
+    assert tracks("{own_services: false, services: {web: {weight: -60}}}") == told
+    with pytest.raises(StackError, match="there is no virtual service 'wep'"):
+        tracks("{services: {wep: {weight: -60}}}")
 
 
 def test_the_director_is_told_its_service_and_whom_to_check(stack: Stack) -> None:

@@ -98,6 +98,25 @@ def test_a_killed_role_starts_again_and_the_event_says_why(node: Node) -> None:
     node.run(scene)
 
 
+def test_vrrp_hears_of_quorums_also_when_it_starts_again(node: Node) -> None:
+    lost = {"kind": "quorum", "service": "web", "met": False, "cause": "weight 0"}
+    node.role("director", say=[{**lost, "met": True}, lost])
+    node.role("vrrp")
+
+    async def heard(supervisor: Supervisor) -> list[Any]:
+        status = await supervisor.status()
+        told = status["roles"]["vrrp"]["status"]["heard"]
+        return [each for each in told if each["kind"] == "quorum"]
+
+    async def scene(supervisor: Supervisor) -> None:
+        assert await heard(supervisor) == [lost]
+        await supervisor.stop_role("vrrp", "a test")
+        await supervisor.start_role("vrrp", "a test")
+        assert await heard(supervisor) == [lost]
+
+    node.run(scene)
+
+
 def test_a_role_that_refuses_is_not_tried_again_and_the_others_run(node: Node) -> None:
     node.role("director", refuse="this kernel has no eBPF")
     node.role("vrrp")

@@ -20,6 +20,7 @@ from trimaran.stack.model import (
     Node,
     RealServer,
     Stack,
+    Tracking,
     VirtualRouter,
     VirtualService,
 )
@@ -92,6 +93,7 @@ def test_the_classic_files_load_as_they_stand(text: str, name: str, priority: in
                 router_id=51,
                 addresses=(IPv4Interface("192.168.31.145/32"),),
                 authentication=Authentication(type="pass", password=SecretStr("1111")),
+                track=Tracking(own_services=False),
                 members={name: priority},
             )
         },
@@ -120,7 +122,8 @@ def test_the_classic_file_says_what_the_stack_file_says() -> None:
     stack, _ = read_stack((EXAMPLES / "stack.yaml").read_text(), "stack.yaml")
     ours, theirs = classic.virtual_routers["VI_1"], stack.virtual_routers["front"]
     members = {"node2": theirs.members["node2"]}
-    assert ours == theirs.model_copy(update={"members": members})
+    tracks = Tracking(own_services=False)  # keepalived's priority heeds no quorum
+    assert ours == theirs.model_copy(update={"members": members, "track": tracks})
     mine, other = classic.virtual_services["192.168.31.145:80"], stack.virtual_services["web"]
     assert (mine.scheduler, mine.forward, mine.protocol) == (
         other.scheduler,
@@ -301,8 +304,8 @@ REFUSED = [
     (instance().replace("10.0.0.1", ""), "4:5: 'virtual_ipaddress' holds no address"),
     (instance() + instance(), "9:1: 'vrrp_instance' 'VI' is there already, in line 1"),
     (service("lb_algo wlx"), "4:5: 'lb_algo' 'wlx' is not possible yet (one of rr, wrr, lc, wlc, sh, dh, mh, sed, nq, fo, ovf, twos, lblc, lblcr)"),
-    (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (today the director forwards by DR only: write `lb_kind DR`)"),
-    (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (today the director forwards by DR only: write `lb_kind DR`)"),
+    (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
+    (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
     (service("protocol SCTP"), "4:5: 'protocol' 'SCTP' is not possible yet (allowed: tcp, udp)"),
     (service("persistence_timeout 0"), "4:5: 'persistence_timeout' takes a number from 1 to 2678400, not 0"),
     (service("persistence_granularity 255.0.255.0"), "4:5: 'persistence_granularity' '255.0.255.0' is neither an IPv4 netmask nor a prefix length"),

@@ -321,10 +321,11 @@ def test_what_cannot_be_obeyed_is_refused(body: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("server 10.0.0.1 slow_start=3s;", "3: 'server' 'slow_start=3s' is not supported yet"),
+        ("server 10.0.0.1 speed=3s;", "3: 'server' 'speed=3s' is not supported yet"),
         ("server 10.0.0.1 weight=0;", "3: 'server' takes a number from 1 to 65535, not 0"),
         ("server we/b;", "3: 'server' 'we/b' is neither an address nor a host's name"),
-        ("server unix:/x;", "3: 'server' 'unix:/x' is not supported yet (write HOST:PORT)"),
+        ("server unix:x;", "3: 'server' 'unix:x' names no socket "
+             "(write unix: and an absolute path)"),
         ("", "1: 'upstream' u has no server"),
     ],
 )  # fmt: skip

@@ -118,8 +118,8 @@ GOLDEN = [
     (
         "{node4: {weight: 1}, node5", "{node4: {wieght: 1}, node8",
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
-         "(did you mean 'weight'? allowed: check, checks, inhibit_on_failure, "
-         "lower_threshold, notify_down, notify_up, upper_threshold, weight)",
+         "(did you mean 'weight'? allowed: check, checks, forward, inhibit_on_failure, "
+         "lower_threshold, notify_down, notify_up, tunnel, upper_threshold, weight)",
          "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),
@@ -362,3 +362,10 @@ def test_thresholds_must_leave_room() -> None:
 def test_a_weight_out_of_range(weight: str, why: str) -> None:
     (said,) = problems(TEXT.replace("weight: 1}", f"weight: {weight}}}", 1))
     assert said.startswith("stack.yaml:26:") and why in said
+
+
+def test_the_kernels_ipvs_cannot_do_everything() -> None:
+    _, notes = read_stack(f"datapath: ipvs\n{TEXT}", "stack.yaml")
+    assert ["flow_sync has no effect" in note.message for note in notes] == [True]
+    every = f"datapath: ipvs\n{TEXT}".replace("front:80", "front:0")
+    assert any("only to persistent clients" in problem for problem in problems(every))

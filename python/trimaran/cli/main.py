@@ -138,11 +138,86 @@ def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None
 
 
 @app.command()
-def reload(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
+def reload(
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    drop_changes: Annotated[
+        bool, typer.Option("--drop-changes", help="Forget what was drained, disabled, weighed.")
+    ] = False,
+) -> None:
     """Read the node's files again; an invalid file changes nothing."""
     from trimaran.cli.roles import reload_node
 
-    reload_node(node, run_dir)
+    reload_node(node, run_dir, keep_changes=not drop_changes)
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A real server or peer, or its address.")]
+Service = Annotated[
+    Optional[str],  # noqa: UP045 -- typer reads it so
+    typer.Option("--service", "-s", help="Of this virtual service alone."),
+]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Until no flow is left on it.")]
+Timeout = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--timeout", "-t", min=0, help="Seconds to wait at most; then it has failed."),
+]
+
+
+@app.command()
+def drain(
+    name: Name,
+    service: Service = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Send a real server no new flow; those that it has go on."""
+    from trimaran.cli.changes import change, wait_until_drained
+
+    rows = change("drain", name, service, None, node, run_dir)
+    if wait:
+        wait_until_drained(rows, node, run_dir, timeout)
+
+
+@app.command()
+def disable(
+    name: Name,
+    service: Service = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Take a real server out of the table; its flows end."""
+    from trimaran.cli.changes import change
+
+    change("disable", name, service, None, node, run_dir)
+
+
+@app.command()
+def enable(
+    name: Name,
+    service: Service = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Take `drain` and `disable` back."""
+    from trimaran.cli.changes import change
+
+    change("enable", name, service, None, node, run_dir)
+
+
+@app.command()
+def weight(
+    name: Name,
+    weight: Annotated[str, typer.Argument(metavar="WEIGHT", help="A number, or 'configured'.")],
+    service: Service = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+) -> None:
+    """Give a real server another weight."""
+    from trimaran.cli.changes import change, weight_of
+
+    change("weight", name, service, weight_of(weight), node, run_dir)
 
 
 def main() -> None:

@@ -36,8 +36,6 @@ WITHOUT = [
     "http_gzip_module",
     "http_autoindex_module",
     "http_mirror_module",
-    "http_upstream_least_time_module",
-    "http_upstream_sticky_module",
     "http_tunnel_module",
     "http-cache",
     "mail_pop3_module",

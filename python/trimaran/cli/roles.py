@@ -18,16 +18,16 @@ def change_role(verb: str, role: str, node: str | None, run_dir: Path | None) ->
     print(f"{role} is {row['state']}")
 
 
-def reload_node(node: str | None, run_dir: Path | None) -> None:
+def reload_node(node: str | None, run_dir: Path | None, *, keep_changes: bool) -> None:
     """Ask, and say what became of each role. Raises ControlError when nothing was changed."""
     path = control_socket(node, run_dir)
-    for role, said in asyncio.run(_ask_to_reload(path)).items():
+    for role, said in asyncio.run(_ask_to_reload(path, keep_changes)).items():
         print(f"{role}: {said}")
 
 
-async def _ask_to_reload(path: Path) -> dict[str, str]:
+async def _ask_to_reload(path: Path, keep_changes: bool) -> dict[str, str]:
     async with ControlClient(path) as client:
-        return await client.reload()
+        return await client.reload(keep_changes=keep_changes)
 
 
 async def _ask(path: Path, verb: str, role: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from trimaran.cli.nodes import control_socket
 from trimaran.node.client import ControlClient
 
 _COLOURS = {"running": "green", "failed": "red", "stopped": "dim"}
+_MODE_COLOURS = {"drained": "yellow", "disabled": "red"}
 _VRRP_COLOURS = {"MASTER": "bold green", "BACKUP": "cyan", "FAULT": "red"}
 
 
@@ -119,8 +120,28 @@ def _director(name: str, status: dict[str, Any]) -> RenderableType:
             health.add_row(service["name"], "(quorum)", met, weighs)
     cause = f" ({status['hook_cause']})" if status.get("hook_cause") else ""
     hook = f"{status['hook']} on {status['interface']}{cause}\n" if "hook" in status else ""
-    table = Text(listing(status) + hook)
-    return Group(table, health) if health.row_count else table
+    parts = [table for table in (health, _changes(status)) if table.row_count]
+    return Group(Text(listing(status) + hook), *parts)
+
+
+def _changes(status: dict[str, Any]) -> Table:
+    """What was changed at run time, and is not in the configuration."""
+    table = _table("changed at run time")
+    for heading in ("service", "real server", "is", "weight", "because"):
+        table.add_column(heading)
+    for service in status["services"]:
+        for real in service["real_servers"]:
+            if not (change := real.get("changed")):
+                continue
+            weight, own = real["weight"], change["configured_weight"]
+            table.add_row(
+                service["name"],
+                real["name"],
+                Text(real["mode"], _MODE_COLOURS.get(real["mode"], "")),
+                str(weight) if own in (None, weight) else f"{weight} (of {own})",
+                change["cause"],
+            )
+    return table
 
 
 def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:

@@ -6,6 +6,7 @@ with weight 0, until no flow is left on it.
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from trimaran.director.schedulers import Member, Slots, Table, table_of
 from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
@@ -18,6 +19,9 @@ from trimaran.director.tables import (
     Real,
     Served,
     Tables,
+    Tunnel,
+    Way,
+    overhead,
 )
 
 RealKey = tuple[Listen, IPAddress, int]
@@ -96,11 +100,12 @@ def desired(
     busy: Set[int] | None,
     own: Set[IPAddress] = frozenset(),
     synced: bool = False,
+    ways: Mapping[IPAddress, Way] = MappingProxyType({}),
 ) -> Tables:
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
     that flows name, as counted since `found` was put in place (None: not counted); `own`: this
     machine's addresses, where flows go up instead of out; `synced`: there are peers to be told of
-    flows.
+    flows; `hops` and `ways`: to real servers on the LAN, and to those of tunnels.
 
     Raises LimitError.
     """
@@ -132,7 +137,7 @@ def desired(
             if place is None:
                 place = _next(free, "real servers", MAX_REALS)
             local = real.address in own
-            hop = None if local else hops.get(real.address)
+            hop, tunnel = (None, None) if local else _way(real, hops, ways)
             reals[place] = Real(
                 real.address,
                 real.port,
@@ -140,6 +145,7 @@ def desired(
                 key not in down,
                 hop,
                 local,
+                tunnel,
                 real.weight,
                 real.upper_threshold,
                 real.lower_threshold,
@@ -153,6 +159,18 @@ def desired(
 def _member(place: int, real: RealServerSettings) -> Member:
     last = real.weight or real.last_weight or 0
     return Member(place, str(real.address), real.port, real.weight, last)
+
+
+def _way(
+    real: RealServerSettings, hops: Mapping[IPAddress, Hop], ways: Mapping[IPAddress, Way]
+) -> tuple[Hop | None, Tunnel | None]:
+    if real.forward == "dr":
+        return hops.get(real.address), None
+    way, kind = ways.get(real.address), real.tunnel
+    if way is None:
+        return None, None
+    hop = replace(way.hop, mtu=way.hop.mtu - overhead(kind, real.address.version))
+    return hop, Tunnel(kind.kind, kind.port, kind.checksum, way.source)
 
 
 def _can_be_synced(listen: Listen) -> bool:

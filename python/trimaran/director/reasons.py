@@ -37,6 +37,8 @@ EXPLAINED: Mapping[str, str] = {
     "may be on its way. Its sender repeats it.",
     "untold": "The other directors could not be told of a flow at once: they are told later, with "
     "the whole table.",
+    "encapsulation": "The packet could not be put into its tunnel: it has a second VLAN tag "
+    "behind tc, or the driver leaves no room before it.",
     "reset": "The flow's real server is down: its client was told by RST, and may connect anew.",
     "unpinned": "The flow's real server is down: the packet was forwarded to another, where the "
     "flow is tracked from here on.",

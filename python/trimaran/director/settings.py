@@ -16,11 +16,26 @@ if TYPE_CHECKING:
 else:
     IPAddress = _BaseAddress  # the two's own base: msgspec reads no union of such types
 
+Mode = Literal["enabled", "drained", "disabled"]
+
+
+Forward = Literal["dr", "tunnel"]
+
+
+@dataclass(frozen=True)
+class TunnelSettings:
+    """How packets are wrapped; `port` is GUE's."""
+
+    kind: Literal["ipip", "gue", "gre"] = "ipip"
+    port: int = 0
+    checksum: bool = False
+
 
 @dataclass(frozen=True)
 class RealServerSettings:
     """`name` is the user's word for it (node name or address); all of its `checks` must pass.
-    `last_weight` is the last one above 0 of one that drains (None: its weight)."""
+    `mode` is what operators want of it (director/overlay.py); `tunnel` counts where `forward` is
+    tunnel. `last_weight` is the last weight above 0 of one that drains (None: its weight)."""
 
     name: str
     address: IPAddress
@@ -30,6 +45,9 @@ class RealServerSettings:
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    forward: Forward = "dr"
+    tunnel: TunnelSettings = TunnelSettings()
+    mode: Mode = "enabled"
     upper_threshold: int = 0
     lower_threshold: int = 0
     last_weight: int | None = None
@@ -70,7 +88,8 @@ class FlowSyncSettings:
 
 @dataclass(frozen=True)
 class DirectorSettings:
-    """Everything the director process of one node runs. `pin_directory` is on bpffs."""
+    """Everything the director process of one node runs. `pin_directory` is on bpffs;
+    `state_file` remembers what was made in the kernel's IPVS."""
 
     node: str
     interface: str
@@ -80,4 +99,5 @@ class DirectorSettings:
     max_flows6: int = 1 << 20
     max_clients: int = 1 << 16
     flow_sync: FlowSyncSettings | None = None
-    hook: Literal["auto", "tc", "xdp"] = "auto"
+    hook: Literal["auto", "tc", "xdp", "ipvs"] = "auto"
+    state_file: str = ""

@@ -43,20 +43,45 @@ class Runner:
         down: Set[CheckSettings] = frozenset(),
         failed: Callable[[CheckSettings, str], None] = lambda check, error: None,
     ) -> None:
-        self.watched = {
-            check: Watched(Verdict(up=check not in down and not check.alpha))
-            for check in dict.fromkeys(checks)
-        }
+        self.watched: dict[CheckSettings, Watched] = {}
         self._changed = changed
         self._failed = failed
+        self._tasks: dict[CheckSettings, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self.watch(checks, down)
+
+    def watch(
+        self, checks: Iterable[CheckSettings], down: Set[CheckSettings] = frozenset()
+    ) -> None:
+        """Watch these from now on, and no others; what is known of those that stay, stays."""
+        before = self.watched
+        self.watched = {
+            check: before.get(check) or Watched(Verdict(up=check not in down and not check.alpha))
+            for check in dict.fromkeys(checks)
+        }
+        for check in before.keys() - self.watched.keys():
+            if task := self._tasks.pop(check, None):
+                task.cancel()
+        self._start()
 
     async def run(self) -> None:
-        """Probe until cancelled, also where there is nothing to probe."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.Event().wait())
-            for place, (check, watched) in enumerate(self.watched.items()):
-                delay = first_delay(check, place, len(self.watched))
-                tasks.create_task(self._watch(check, watched, delay))
+        """Probe until cancelled, also when there is nothing to watch yet."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._start()
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
+            self._tasks.clear()
+
+    def _start(self) -> None:
+        if self._group is None:
+            return
+        fresh = [check for check in self.watched if check not in self._tasks]
+        for place, check in enumerate(fresh):
+            delay = first_delay(check, place, len(fresh))
+            work = self._watch(check, self.watched[check], delay)
+            self._tasks[check] = self._group.create_task(work)
 
     async def _watch(self, check: CheckSettings, watched: Watched, delay: float) -> None:
         due = clock.now() + delay

@@ -56,10 +56,20 @@ class ControlClient:
         """Stop a role gracefully and wait for its end; its row of `status`."""
         return await self._json("POST", f"/roles/{role}/stop")
 
-    async def reload(self) -> dict[str, str]:
-        """Read the node's files again; what became of each role. Raises ControlError: nothing was
-        changed."""
-        answer: dict[str, str] = (await self._json("POST", "/reload"))["roles"]
+    async def reload(self, *, keep_changes: bool = True) -> dict[str, str]:
+        """Read the node's files again; what became of each role. What was changed at run time is
+        kept or dropped. Raises ControlError: nothing was changed."""
+        path = f"/reload?changes={'keep' if keep_changes else 'drop'}"
+        answer: dict[str, str] = (await self._json("POST", path))["roles"]
+        return answer
+
+    async def change(
+        self, verb: str, name: str, service: str | None = None, weight: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Drain, disable, enable the real servers and peers of that name, or give them a weight
+        (-1: the configured one); how each is now. Raises ControlError: nothing was changed."""
+        body = {"verb": verb, "name": name, "service": service, "weight": weight}
+        answer: list[dict[str, Any]] = (await self._json("POST", "/changes", body))["changed"]
         return answer
 
     async def events(
@@ -79,14 +89,14 @@ class ControlClient:
         except aiohttp.ClientPayloadError:
             return  # the node was killed
 
-    async def _json(self, method: str, path: str) -> dict[str, Any]:
+    async def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         assert self._session is not None
         try:
-            async with self._session.request(method, path) as response:
-                body: dict[str, Any] = await response.json()
+            async with self._session.request(method, path, json=body) as response:
+                answer: dict[str, Any] = await response.json()
                 if response.status != 200:
-                    raise ControlError(str(body.get("detail", body)))
-                return body
+                    raise ControlError(str(answer.get("detail", answer)))
+                return answer
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error) from error
         except aiohttp.ClientError as error:

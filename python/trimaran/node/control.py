@@ -8,8 +8,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
+import pydantic
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trimaran import __version__
 from trimaran.node.reload import ReloadRefusedError
+from trimaran.node.supervisor import ChangeRefusedError
 from trimaran.system.errors import CannotRunError
 
 if TYPE_CHECKING:
@@ -30,6 +32,21 @@ class Peer(NamedTuple):
 
     uid: int
     pid: int
+
+
+class Change(pydantic.BaseModel, extra="forbid"):
+    """A change of real servers or peers while the node runs. `weight` -1: the configured one."""
+
+    verb: Literal["drain", "weight", "enable", "disable"]
+    name: str
+    service: str | None = None
+    weight: int | None = pydantic.Field(None, ge=-1, le=65535)
+
+    @pydantic.model_validator(mode="after")
+    def _has_its_weight(self) -> Self:
+        if (self.weight is not None) is not (self.verb == "weight"):
+            raise ValueError("'weight' needs a weight, and no other verb takes one")
+        return self
 
 
 class PeerProtocol(H11Protocol):
@@ -106,12 +123,25 @@ def application(supervisor: "Supervisor") -> FastAPI:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     @app.post("/reload")
-    async def reload(peer: Annotated[Peer, Depends(_may_change)]) -> dict[str, dict[str, str]]:
+    async def reload(
+        peer: Annotated[Peer, Depends(_may_change)], changes: Literal["keep", "drop"] = "keep"
+    ) -> dict[str, dict[str, str]]:
         try:
             cause = f"reload asked for by uid {peer.uid} (pid {peer.pid})"
-            return {"roles": await supervisor.reload(cause)}
+            keep = changes == "keep"
+            return {"roles": await supervisor.reload(cause, keep_changes=keep)}
         except ReloadRefusedError as error:
             raise HTTPException(409, f"nothing was changed: {error}") from error
+
+    @app.post("/changes")
+    async def change_servers(
+        wanted: Change, peer: Annotated[Peer, Depends(_may_change)]
+    ) -> dict[str, list[dict[str, Any]]]:
+        cause = f"{wanted.verb} asked for by uid {peer.uid} (pid {peer.pid})"
+        try:
+            return {"changed": await supervisor.change({**wanted.model_dump(), "cause": cause})}
+        except ChangeRefusedError as error:
+            raise HTTPException(409, str(error)) from error
 
     @app.post("/roles/{role}/{verb}")
     async def change(

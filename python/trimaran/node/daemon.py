@@ -13,6 +13,7 @@ from trimaran.node.keeper import RoleSpec
 from trimaran.node.preflight import Finding
 from trimaran.node.reload import ReloadRefusedError
 from trimaran.node.run_directory import RunDirectory
+from trimaran.node.runtime import Runtime
 from trimaran.node.supervisor import Reread, Supervisor
 
 
@@ -44,7 +45,8 @@ async def _run(
             cause="found before the roles start",
             data={"mend": finding.mend},
         )
-    supervisor = Supervisor(directory.node, specs, events, reread)
+    runtime = Runtime(directory.state / "runtime.json")
+    supervisor = Supervisor(directory.node, specs, events, reread, runtime)
     stopping = _stop_on_signals(supervisor)
     api = server(supervisor)
     with directory.listen() as listener:

@@ -1,13 +1,11 @@
 """What the director knows of its real servers: their checks, the quorums, the weights of now, and
 who is told of changes. Decides by health.pool; acts only through events and scripts."""
 
-import asyncio
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
-from trimaran.director.plan import RealKey, key_of
+from trimaran.director.plan import RealKey, key_of, listen_of
 from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.health.pool import Member, Standing, slow_start, stand, weight_of
 from trimaran.health.runner import Runner, Watched
@@ -18,6 +16,7 @@ from trimaran.system import clock
 FAREWELL_S = 5.0  # for the scripts of `omega`
 
 Event = Callable[[str, str, str, str, dict[str, Any]], None]
+Quorum = Callable[[str, bool, str], None]
 
 
 @dataclass(eq=False)
@@ -31,25 +30,26 @@ class _Server:
     well: bool = True
     since: float = float("-inf")  # when it came back
 
+    @property
+    def is_disabled(self) -> bool:
+        """An operator took it out of the table."""
+        return self.settings.mode == "disabled"
+
 
 @dataclass(eq=False)
 class _Service:
-    """`full` has the sorry server among its real servers. What was made of it last (`standing`,
-    `wanted`, `out`) holds until something changed (`stale`)."""
+    """`full` has the sorry server among its real servers, `keys` are theirs. What was made of it
+    last (`standing`, `wanted`, `out`) holds until something changed (`stale`)."""
 
     settings: ServiceSettings
-    full: ServiceSettings
+    full: ServiceSettings = field(init=False)
+    keys: list[RealKey] = field(init=False)
     servers: list[_Server] = field(default_factory=list)
     standing: Standing | None = None
     stale: bool = True
     suspended: bool = False
     wanted: ServiceSettings | None = None
     out: set[RealKey] = field(default_factory=set)
-
-    @cached_property
-    def keys(self) -> list[RealKey]:
-        """Of the real servers of `full`, in their order."""
-        return [key_of(self.full, real) for real in self.full.real_servers]
 
 
 def with_sorry(service: ServiceSettings) -> ServiceSettings:
@@ -60,25 +60,46 @@ def with_sorry(service: ServiceSettings) -> ServiceSettings:
 
 
 class DirectorHealth:
-    """`event` tells the world, `news` the director that its tables may have to change."""
+    """`event` tells the world, `news` the director that its tables may have to change, `quorum` the
+    other tiers whether a virtual service has its quorum, and why not."""
 
     def __init__(
-        self, services: tuple[ServiceSettings, ...], event: Event, news: Callable[[], None]
+        self,
+        services: tuple[ServiceSettings, ...],
+        event: Event,
+        news: Callable[[], None],
+        quorum: Quorum = lambda service, met, cause: None,
     ) -> None:
         self._event = event
+        self._quorum = quorum
+        self._quorums: dict[str, tuple[bool, str]] = {}  # as the other tiers were told
         self._news = news
-        self._services = [_Service(each, with_sorry(each)) for each in services]
+        self._services: list[_Service] = []
         self._servers: dict[RealKey, _Server] = {}
         self._users: dict[CheckSettings, list[_Server]] = {}
-        for service in self._services:
-            for real in service.settings.real_servers:
-                server = _Server(key_of(service.settings, real), service, real)
+        self._places: dict[RealKey, tuple[_Service, int]] = {}
+        self._scripts = ScriptQueue(self._script_failed)
+        self._runner = Runner((), self._changed, failed=self._failed)
+        self._lay_out(services)
+
+    def _lay_out(self, services: tuple[ServiceSettings, ...]) -> None:
+        """Who is there, and who uses which check; those that were there already are the same."""
+        there = {listen_of(service.settings): service for service in self._services}
+        known, self._servers, self._users = self._servers, {}, {}
+        self._services = []
+        for settings in services:
+            service = there.get(listen_of(settings)) or _Service(settings)
+            self._services.append(service)
+            service.settings, service.full = settings, with_sorry(settings)
+            service.keys = [key_of(settings, real) for real in service.full.real_servers]
+            service.servers, service.wanted, service.stale = [], None, True
+            for key, real in zip(service.keys, settings.real_servers, strict=False):
+                server = known.get(key) or _Server(key, service, real)
+                server.settings = real
                 service.servers.append(server)
-                self._servers[server.key] = server
+                self._servers[key] = server
                 for check in real.checks.values():
                     self._users.setdefault(check, []).append(server)
-        self._runner = Runner((), self._changed)
-        self._scripts = ScriptQueue(self._script_failed)
         self._places = {
             key: (service, index)
             for service in self._services
@@ -87,24 +108,37 @@ class DirectorHealth:
 
     def begin(self, unlisted: Set[RealKey]) -> None:
         """Take over what an earlier process had found: a check was failing where nobody who shares
-        it was in the table."""
+        it was in the table, for no other reason."""
         down = {
             check
             for check, users in self._users.items()
-            if all(server.key in unlisted for server in users)
+            if all(server.key in unlisted and not server.is_disabled for server in users)
         }
-        self._runner = Runner(self._users, self._changed, down, self._failed)
+        self._watch(down)
+
+    def adopt(self, services: tuple[ServiceSettings, ...]) -> None:
+        """Other services from now on, or others of their real servers. What is known of those that
+        stay, stays."""
+        self._lay_out(services)
+        self._watch()
+        self._news()
+
+    def _watch(self, down: Set[CheckSettings] = frozenset()) -> None:
+        self._runner.watch(self._users, down)
         for server in self._servers.values():
             checks = server.settings.checks.values()
             server.checks = [self._runner.watched[check] for check in checks]
             server.well = _is_well(server)
         for service in self._services:
+            if service.standing is not None:
+                continue
             standing = _stand(service, quorum_before=False)
             service.standing = standing
             if standing.quorum:
                 self._scripts.tell(service, service.settings.pool.quorum_up)
             else:
                 self._tell_quorum(service, standing)
+        self._tell_tiers()
 
     @property
     def may_suspend(self) -> bool:
@@ -127,7 +161,6 @@ class DirectorHealth:
     async def probe(self) -> None:
         """Until cancelled, also when there is nothing to watch."""
         await self._runner.run()
-        await asyncio.Event().wait()
 
     async def farewell(self) -> None:
         """The director stops: with `omega` the down scripts are run, for a bounded time."""
@@ -157,6 +190,7 @@ class DirectorHealth:
         service.standing = standing
         if standing.quorum != before.quorum:
             self._tell_quorum(service, standing)
+            self._tell_tiers()
         places = (*standing.places, standing.sorry)  # of full.real_servers; the last may be spare
         reals = []
         service.out = set()
@@ -216,10 +250,24 @@ class DirectorHealth:
             bound = f"is below {limit}" if rules.quorum else "is nothing"
             instead = f"; {sorry.name} ({sorry.address}:{sorry.port}) stands in" if sorry else ""
         message = f"{service.name}: quorum {word}{instead}"
-        cause = f"the weight {standing.weight} of the well real servers {bound}"
+        cause = f"{_weighing(standing)} {bound}"
         data = {"service": service.name, "weight": standing.weight, "quorum": rules.quorum}
         self._event(name, service.name, message, cause, data)
         self._scripts.tell(told, rules.quorum_up if standing.quorum else rules.quorum_down)
+
+    def _tell_tiers(self) -> None:
+        """A virtual service of several addresses has its quorum where it has it on each."""
+        quorums: dict[str, tuple[bool, str]] = {}
+        for service in self._services:
+            name, standing = service.settings.name, service.standing
+            if standing is not None and quorums.get(name, (True, ""))[0]:
+                quorums[name] = (standing.quorum, _weighing(standing))
+        for name, (met, cause) in quorums.items():
+            if self._quorums.get(name, (None, ""))[0] is not met:
+                self._quorum(name, met, cause)
+        for name in self._quorums.keys() - quorums.keys():
+            self._quorum(name, True, "it is served no longer")
+        self._quorums = quorums
 
     def _tell_suspended(self, service: ServiceSettings, suspended: bool) -> None:
         name = "director.checks_suspended" if suspended else "director.checks_resumed"
@@ -291,6 +339,10 @@ class DirectorHealth:
         }
 
 
+def _weighing(standing: Standing) -> str:
+    return f"the weight {standing.weight} of the well real servers"
+
+
 def _is_well(server: _Server) -> bool:
     return all(watched.verdict.up for watched in server.checks)
 
@@ -303,5 +355,9 @@ def _stand(service: _Service, quorum_before: bool) -> Standing:
         outcomes = [watched.outcome for watched in server.checks]
         weight = weight_of(server.settings.weight, outcomes)
         weight = slow_start(weight, now - server.since, rules.slow_start_s)
+        if server.is_disabled:
+            members.append(Member(well=False, weight=0))
+            continue
+        weight = 0 if server.settings.mode == "drained" else weight
         members.append(Member(server.well, weight, server.settings.inhibit))
     return stand(rules, members, quorum_before, sorry.weight if sorry else None)

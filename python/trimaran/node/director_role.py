@@ -12,22 +12,27 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
+from trimaran.director.overlay import Overlay, server_place
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.reasons import EXPLAINED, NOTICES
-from trimaran.director.settings import DirectorSettings, RealServerSettings
+from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
 from trimaran.node.channel import Channel, ChannelClosedError, Message
+from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.director_health import DirectorHealth, with_sorry
-from trimaran.node.plain import from_plain
+from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import clock, neighbours
-from trimaran.system.director_machine import Condition, DirectorMachine, Figures
+from trimaran.system.director_condition import Condition, Figures, Machine
+from trimaran.system.director_machine import DirectorMachine
 from trimaran.system.errors import CannotRunError
+from trimaran.system.ipvs_machine import IpvsMachine
 
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
+
+FORWARDS = {"dr": "Route", "tunnel": "Tunnel"}  # as ipvsadm has them
 
 T = TypeVar("T")
 
@@ -36,23 +41,23 @@ class DirectorRole:
     """Lives in one event loop; everything that touches the kernel runs in one other thread, in
     order, so that a probe is never late because of it."""
 
-    def __init__(self, channel: Channel, settings: DirectorSettings) -> None:
+    def __init__(self, channel: Channel, settings: DirectorSettings, overlay: Overlay) -> None:
         self._channel = channel
-        self._settings = replace(
-            settings, services=tuple(with_sorry(service) for service in settings.services)
-        )
+        self._settings = settings
+        self._changes = DirectorChanges(settings.services, overlay, self._event)
         self._thread = ThreadPoolExecutor(1)
-        self._machine: DirectorMachine
+        self._machine: Machine
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
-        self._health = DirectorHealth(settings.services, self._event, self._news.set)
+        services = self._changes.services
+        self._health = DirectorHealth(services, self._event, self._news.set, self._quorum)
         sync = settings.flow_sync
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
-        self._machine = await self._in_thread(lambda: DirectorMachine(self._settings))
+        self._machine = await self._in_thread(lambda: _machine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
         self._health.begin(down)
         try:
@@ -172,6 +177,9 @@ class DirectorRole:
                 task.add_done_callback(lambda done: done.exception())
 
     async def _answer(self, message: Message) -> None:
+        if message["name"] == "change":
+            self._change(message)
+            return
         if message["name"] != "status":
             error = f"the director knows no request '{message['name']}'"
             self._say("reply", id=message["id"], error=error)
@@ -184,6 +192,19 @@ class DirectorRole:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._say("reply", id=message["id"], value=self._status(figures, listed))
+
+    def _change(self, message: Message) -> None:
+        """What operators ask for: answered with all that was ever changed, for whoever starts us
+        the next time."""
+        try:
+            asked = from_plain(Asked, message["arguments"])
+            rows = self._changes.obey(asked)
+        except ValueError as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        self._health.adopt(self._changes.services)
+        value = {"overlay": to_plain(self._changes.overlay), "changed": rows}
+        self._say("reply", id=message["id"], value=value)
 
     def _status(self, figures: Figures, listed: set[RealKey]) -> dict[str, Any]:
         drops = {name: n for name, n in figures.reasons.items() if name not in NOTICES}
@@ -204,12 +225,11 @@ class DirectorRole:
                     "persistence_s": service.persistence_s,
                     "granularity": service.granularity,
                     "real_servers": [
-                        self._row(key_of(service, real), real, figures, listed)
-                        for real in service.real_servers
+                        self._row(service, real, figures, listed) for real in service.real_servers
                     ],
                     "quorum": self._health.quorum(index),
                 }
-                for index, service in enumerate(self._settings.services)
+                for index, service in enumerate(map(with_sorry, self._changes.services))
             ],
             "drops": drops,
             "explained": {name: EXPLAINED[name] for name, n in figures.reasons.items() if n},
@@ -227,15 +247,21 @@ class DirectorRole:
         return {**status, "peers": peers}
 
     def _row(
-        self, key: RealKey, real: RealServerSettings, figures: Figures, listed: set[RealKey]
+        self,
+        service: ServiceSettings,
+        real: RealServerSettings,
+        figures: Figures,
+        listed: set[RealKey],
     ) -> dict[str, Any]:
+        key = key_of(service, real)
+        said = self._changes.overlay.server(server_place(service, real))
         active, inactive = figures.flows.get(key, (0, 0))
         traffic = figures.traffic.get(key)
         return {
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
-            "forward": "Local" if key in figures.local else "Route",
+            "forward": "Local" if key in figures.local else FORWARDS[real.forward],
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
@@ -244,6 +270,7 @@ class DirectorRole:
             "bytes": traffic.bytes if traffic else 0,
             "listed": key in listed,
             "sorry": self._health.is_sorry(key),
+            **self._changes.row(key, said),
             **self._health.health(key),
         }
 
@@ -251,6 +278,9 @@ class DirectorRole:
         self, name: str, subject: str, message: str, cause: str, data: dict[str, Any]
     ) -> None:
         self._say("event", name=name, subject=subject, message=message, cause=cause, data=data)
+
+    def _quorum(self, service: str, met: bool, cause: str) -> None:
+        self._say("quorum", service=service, met=met, cause=cause)
 
     def _say(self, kind: str, **rest: Any) -> None:
         with suppress(ChannelClosedError):
@@ -260,21 +290,27 @@ class DirectorRole:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def configuration(channel: Channel) -> DirectorSettings:
+def _machine(settings: DirectorSettings) -> Machine:
+    return IpvsMachine(settings) if settings.hook == "ipvs" else DirectorMachine(settings)
+
+
+def configuration(channel: Channel) -> tuple[DirectorSettings, Overlay]:
     """Wait for the first message."""
     while True:
         select.select([channel.fileno()], [], [])
         for message in channel.receive():
             if message["kind"] != "configure":
                 raise CannotRunError(f"'configure' must come first, not '{message['kind']}'")
-            return from_plain(DirectorSettings, message["settings"])
+            changed = message.get("overlay")
+            overlay = from_plain(Overlay, changed) if changed else Overlay()
+            return from_plain(DirectorSettings, message["settings"]), overlay
 
 
 def main() -> int:
     """The exit status: 0 after a stop, 2 when it cannot start."""
     channel = Channel.inherited()
     try:
-        role = DirectorRole(channel, configuration(channel))
+        role = DirectorRole(channel, *configuration(channel))
     except ChannelClosedError:
         return 0
     try:

@@ -37,7 +37,8 @@ class RoleSpec:
     """What a role is made of: the module that its process runs, its settings as plain data, and
     how its listening sockets are opened (raises CannotRunError; those that are open already come
     in, and are taken over). `inherited` are descriptors that its process holds, without using
-    them, until it ends. One that `reloads` takes new settings while it runs."""
+    them, until it ends. One that `reloads` takes new settings while it runs, one that `changes`
+    takes what operators change (docs/decisions/0100)."""
 
     name: str
     module: str
@@ -45,6 +46,7 @@ class RoleSpec:
     listen: OpenListeners = list
     inherited: tuple[int, ...] = ()
     reloads: bool = False
+    changes: bool = False
 
 
 class Keeper:
@@ -59,6 +61,7 @@ class Keeper:
         on_state: Callable[[str], None],
     ) -> None:
         self.spec = spec
+        self.overlay: Any = None  # what was changed at run time, for its next process
         self.state = State.STOPPED
         self.cause = ""
         self.restarts = 0
@@ -220,6 +223,7 @@ class Keeper:
         process = await RoleProcess.spawn(
             self.spec.module,
             self.spec.settings,
+            self.overlay,
             self._heard,
             self._said,
             listeners=self._listeners,

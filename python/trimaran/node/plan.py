@@ -13,6 +13,7 @@ from trimaran.director.settings import (
     IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
 from trimaran.health.settings import (
     CheckSettings,
@@ -28,7 +29,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualService
+from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -41,7 +42,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
             [Problem(Place(file), f"there is no node '{node}'", suggestion(node, stack.nodes))]
         )
     roles: dict[str, RoleSettings] = {}
-    director = _director(stack, node, pins)
+    director = _director(stack, node, state, pins)
     if director.services:
         roles["director"] = director
     addresses = resolve.real_server_addresses(stack, node)
@@ -57,7 +58,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     return NodePlan(node, roles)
 
 
-def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
+def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> DirectorSettings:
     services = tuple(
         settings
         for name, service in stack.virtual_services.items()
@@ -69,8 +70,9 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         stack.nodes[node].interface,
         str(pins),
         services,
-        flow_sync=_flow_sync(stack, node),
+        flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
         hook=stack.datapath,
+        state_file=str(state / "ipvs.json"),
         max_flows=stack.flow_table.ipv4,
         max_flows6=stack.flow_table.ipv6,
         max_clients=stack.flow_table.persistent_clients,
@@ -126,7 +128,8 @@ def _real_server(
     listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
     vip, port = listen
-    address, _port = resolve.real_address_of(stack, word, vip.version)
+    address, _port = resolve.server_address(stack, service, word, vip.version)
+    forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -140,9 +143,11 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
-        server.upper_threshold,
-        server.lower_threshold,
-        server.weight,
+        forward,
+        _tunnel(tunnel),
+        upper_threshold=server.upper_threshold,
+        lower_threshold=server.lower_threshold,
+        last_weight=server.weight,
     )
 
 
@@ -153,7 +158,15 @@ def _sorry(
         return None
     vip, port = listen
     address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
-    return RealServerSettings(service.sorry_server, address, port, 1)
+    tunnel = _tunnel(service.tunnel or Tunnel())
+    forward = service.forward
+    return RealServerSettings(
+        service.sorry_server, address, port, 1, forward=forward, tunnel=tunnel
+    )
+
+
+def _tunnel(tunnel: Tunnel) -> TunnelSettings:
+    return TunnelSettings(tunnel.type, tunnel.port or 0, tunnel.checksum)
 
 
 def _pool(service: VirtualService) -> PoolSettings:

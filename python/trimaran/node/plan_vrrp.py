@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from trimaran.stack import resolve
 from trimaran.stack.authentication import key_bytes
 from trimaran.stack.model import Stack, VirtualRouter, Watch
 from trimaran.vrrp.packet import Checksum, Peer
@@ -61,7 +62,7 @@ def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> Router
         answer_weaker=router.answer_weaker,
         unadvertised=router.unadvertised,
         checksum=_CHECKSUMS[router.checksum],
-        tracks=tuple(_tracks(router)),
+        tracks=tuple(_tracks(stack, node, name)),
         track_own_interface=router.track.own_interface,
         **_authentication(router),
         **_unicast(stack, node, router),
@@ -113,7 +114,11 @@ def _unicast(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
     }
 
 
-def _tracks(router: VirtualRouter) -> Iterator[Track]:
+def _tracks(stack: Stack, node: str, name: str) -> Iterator[Track]:
+    router = stack.virtual_routers[name]
+    for word, weight in resolve.tracked_services(stack, name).items():
+        if node in resolve.directors(stack, stack.virtual_services[word]):
+            yield Track("service", word, weight)
     for name, interface in router.track.interfaces.items():
         yield Track("interface", name, interface.weight, interface.reverse)
     for name, watch in router.track.watches.items():

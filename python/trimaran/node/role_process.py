@@ -52,13 +52,15 @@ class RoleProcess:
         cls,
         module: str,
         settings: Any,
+        overlay: Any,
         on_message: Callable[[Message], None],
         on_line: Callable[[str], None],
         *,
         listeners: Sequence[socket.socket] = (),
         inherited: Sequence[int] = (),
     ) -> "RoleProcess":
-        """Start `python -m MODULE` and configure it. A process group of its own, so that Ctrl-C in
+        """Start `python -m MODULE` and configure it; `overlay` is what was changed while an earlier
+        process ran. A process group of its own, so that Ctrl-C in
         a terminal reaches the supervisor alone, which stops the roles in order."""
         channel, theirs = Channel.pair()
         descriptors = [each.fileno() for each in listeners]
@@ -83,7 +85,8 @@ class RoleProcess:
         role = cls(process, channel, on_message, on_line)
         with suppress(ChannelClosedError):  # gone already: wait() says so
             # In a thread: a big configuration fills the socket until the role reads it.
-            await asyncio.to_thread(channel.send, {"kind": "configure", "settings": settings})
+            message = {"kind": "configure", "settings": settings, "overlay": overlay}
+            await asyncio.to_thread(channel.send, message)
         return role
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from trimaran.director.settings import DirectorSettings
 from trimaran.node.keeper import Listeners, RoleSpec
 from trimaran.node.plain import to_plain
 from trimaran.node.settings import NodePlan, RoleSettings
@@ -31,7 +32,8 @@ def specs(
 
 def _spec(name: str, settings: RoleSettings, module: str, inherited: tuple[int, ...]) -> RoleSpec:
     if not isinstance(settings, ProxySettings):
-        return RoleSpec(name, module, to_plain(settings), inherited=inherited)
+        changes = isinstance(settings, DirectorSettings)
+        return RoleSpec(name, module, to_plain(settings), inherited=inherited, changes=changes)
 
     def listen(held: Listeners) -> Listeners:
         """All the sockets, those of `held` among them, or none is opened. Raises CannotRunError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from trimaran import __version__
@@ -10,28 +11,50 @@ from trimaran.node.events import Events
 from trimaran.node.keeper import Keeper, RoleSpec
 from trimaran.node.lifecycle import CRASHES_TOLERATED, State
 from trimaran.node.reload import UNCHANGED, ReloadRefusedError, reload
+from trimaran.node.role_process import RoleError, RoleRefusedError
+from trimaran.node.runtime import Runtime
 from trimaran.stack.errors import StackError
 from trimaran.system.errors import CannotRunError
 
 Reread = Callable[[], list[RoleSpec]]
 
+CHANGE_TIMEOUT_S = 30.0
+
+
+class ChangeRefusedError(Exception):
+    """Nothing was changed; says why."""
+
 
 class Supervisor:
     """Runs in one event loop, with the control API beside it. `reread` reads the node's files again
-    (raises StackError, CannotRunError)."""
+    (raises StackError, CannotRunError); `runtime` keeps what is changed meanwhile."""
 
     def __init__(
-        self, node: str, specs: Sequence[RoleSpec], events: Events, reread: Reread | None = None
+        self,
+        node: str,
+        specs: Sequence[RoleSpec],
+        events: Events,
+        reread: Reread | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.node = node
         self._reread = reread
         self._reloading = asyncio.Lock()
+        self._runtime = runtime or Runtime()
+        self._changing = asyncio.Lock()
         self.events = events
         self.keepers = {
             spec.name: Keeper(spec, events, self._heard, self._state_changed) for spec in specs
         }
+        for name, keeper in self.keepers.items():
+            keeper.overlay = self._runtime.of(name)
+        if self._runtime.trouble:
+            self._say(
+                "node.changes_lost", "what was changed at run time is lost", self._runtime.trouble
+            )
         self._said: tuple[bool, str] | None = None  # the director's own word on its health
         self._told = (True, "")  # what vrrp was told last
+        self._quorums: dict[str, Message] = {}  # what the director said of each virtual service
 
     async def start(self) -> None:
         """Start every role, each after the one before is ready or has failed.
@@ -59,12 +82,46 @@ class Supervisor:
         await self.keepers[role].stop(cause)
         return await self.keepers[role].status()
 
-    async def reload(self, cause: str) -> dict[str, str]:
-        """Read the files again and change what runs; what became of each role. Raises
-        ReloadRefusedError, and then nothing has changed."""
+    async def change(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """Tell every role that takes changes; how what was changed is now. A role that starts again
+        will have it too. Raises ChangeRefusedError, and then nothing has changed."""
+        takers = {name: each for name, each in self.keepers.items() if each.spec.changes}
+        if not takers:
+            raise ChangeRefusedError("no role of this node takes changes while it runs")
+        rows, refusals = [], []
+        async with self._changing:
+            for name, keeper in takers.items():
+                try:
+                    value = await keeper.ask("change", asked, CHANGE_TIMEOUT_S)
+                except RoleRefusedError as error:
+                    refusals.append(str(error))
+                    continue
+                except RoleError as error:
+                    raise ChangeRefusedError(f"{name} cannot be changed: {error}") from error
+                keeper.overlay = value["overlay"]
+                await asyncio.to_thread(self._runtime.keep, name, value["overlay"])
+                rows += [{"role": name, **row} for row in value["changed"]]
+        if len(refusals) == len(takers):
+            raise ChangeRefusedError("; ".join(refusals))
+        return rows
+
+    async def _forget_changes(self, cause: str) -> None:
+        """The configuration alone counts again, also for roles that do not run."""
+        with suppress(ChangeRefusedError):
+            await self.change({"verb": "reset", "cause": cause})
+        for keeper in self.keepers.values():
+            keeper.overlay = None
+        await asyncio.to_thread(self._runtime.drop)
+
+    async def reload(self, cause: str, *, keep_changes: bool = True) -> dict[str, str]:
+        """Read the files again and change what runs; what became of each role. What was changed at
+        run time stays unless it is not to be kept. Raises ReloadRefusedError, and then nothing has
+        changed."""
         try:
             async with self._reloading:
                 outcome = await self._reload()
+                if not keep_changes:
+                    await self._forget_changes(cause)
         except ReloadRefusedError as refusal:
             said = f"not reloaded, nothing was changed: {refusal}"
             self._say("node.reload_refused", said, cause)
@@ -109,6 +166,10 @@ class Supervisor:
         elif kind == "well" and role == "director":
             self._said = (bool(message.get("well")), str(message.get("cause", "")))
             self._tell_vrrp()
+        elif kind == "quorum" and role == "director":
+            self._quorums[str(message.get("service", ""))] = message
+            if vrrp := self.keepers.get("vrrp"):
+                vrrp.tell(message)
 
     def _state_changed(self, role: str) -> None:
         if role == "director":
@@ -117,6 +178,8 @@ class Supervisor:
             self._tell_vrrp()
         if role == "vrrp" and self.keepers[role].state is State.RUNNING:
             self._tell_vrrp(again=True)
+            for message in self._quorums.values():
+                self.keepers[role].tell(message)
 
     def _tell_vrrp(self, *, again: bool = False) -> None:
         """Mastership dies with the data plane: tell vrrp whether the director can forward."""

@@ -155,7 +155,7 @@ class VrrpRole:
     def _leave(self) -> None:
         """Whatever happened: say goodbye and leave no address behind."""
         for router in self._routers:
-            if router.state in (State.MASTER, State.RESIGNING):
+            if router.lingering or router.state in (State.MASTER, State.RESIGNING):
                 for effect in (SendAdvert(0), RemoveAddresses()):
                     self._hands.perform(router, effect)
         for watch in self._watches:
@@ -182,6 +182,8 @@ class VrrpRole:
                     well, cause = message["well"], message.get("cause", "")
                     router.set_tier(message["tier"], well, cause, clock.now())
                     self._act(router)
+            case "quorum":
+                self._heard_of_quorum(message["service"], message["met"], message["cause"])
             case "request":
                 self._say({"kind": "reply", "id": message["id"], **self._answer(message["name"])})
 
@@ -234,6 +236,14 @@ class VrrpRole:
                 well = (track.weight > 0) is not track.reverse
             router.set_track(track, well, cause, clock.now(), value)
             self._act(router)
+
+    def _heard_of_quorum(self, service: str, met: bool, cause: str) -> None:
+        """What the director says of a virtual service."""
+        said = f"{'has its' if met else 'has no'} quorum: {cause}"
+        for router, track in self._tracks("service"):
+            if track.name == service:
+                router.set_track(track, met, said, clock.now())
+                self._act(router)
 
     def _tracks(self, kind: str) -> list[tuple[Router, Track]]:
         return [

@@ -19,6 +19,7 @@ from trimaran.stack.http import (
     Server,
     Set,
     Status,
+    Sticky,
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
@@ -111,6 +112,10 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         "balance": upstream.balance.model_dump(),
         "keepalive": upstream.keepalive,
         "keepalive_timeout_ms": _ms(upstream.keepalive_timeout),
+        "keepalive_requests": upstream.keepalive_requests,
+        "keepalive_time_ms": _ms(upstream.keepalive_time),
+        "sticky": _sticky(upstream.sticky),
+        "queue": upstream.queue and (upstream.queue.most, _ms(upstream.queue.timeout)),
         "peers": [
             {
                 "address": peer.address,
@@ -120,7 +125,26 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
                 "backup": peer.backup,
                 "down": peer.down,
                 "max_conns": peer.max_conns,
+                "route": peer.route,
+                "drain": peer.drain,
+                "slow_start_ms": _ms(peer.slow_start),
             }
             for peer in upstream.peers
         ],
     }
+
+
+def _sticky(sticky: Sticky | None) -> dict[str, Any] | None:
+    if sticky is None:
+        return None
+    cookie, learn = sticky.cookie, sticky.learn
+    made = sticky.model_dump()
+    if cookie is not None and cookie.expires is not None:
+        made["cookie"]["expires"] = round(cookie.expires) or _FOR_EVER
+    if learn is not None:
+        del made["learn"]["timeout"]
+        made["learn"]["timeout_ms"] = _ms(learn.timeout)
+    return made
+
+
+_FOR_EVER = (1 << 64) - 1

@@ -18,7 +18,8 @@ class HttpModel(BaseModel):
 
 
 class Peer(HttpModel):
-    """One server of an upstream; `address` is 'HOST:PORT'."""
+    """One server of an upstream; `address` is 'HOST:PORT' or 'unix:PATH'. `route` is what a sticky
+    client names it by ('' is a hash of its address); `drain`: only such clients get there."""
 
     address: str
     weight: Weight = 1
@@ -27,18 +28,65 @@ class Peer(HttpModel):
     backup: bool = False
     down: bool = False
     max_conns: Annotated[int, Field(ge=0)] = 0
+    route: str = ""
+    drain: bool = False
+    slow_start: Seconds = 0.0
 
 
-Method = Literal["", "least_conn", "ip_hash", "hash", "consistent", "random"]
+Method = Literal["", "least_conn", "least_time", "ip_hash", "hash", "consistent", "random"]
 
 
 class Balance(HttpModel):
     """How a peer is chosen ('' is smooth weighted turn); `key` is what a hash is made of; `two`:
-    of two drawn at random, the one with fewer connections."""
+    of two drawn at random, the one with fewer connections, or the one with the least `time` (as
+    for least_time: to the header or to the last byte of an answer; `inflight`: requests under way
+    count as well)."""
 
     method: Method = ""
     key: str = ""
     two: bool = False
+    time: Literal["", "header", "last_byte"] = ""
+    inflight: bool = False
+
+
+class StickyCookie(HttpModel):
+    """The cookie that `sticky cookie` sets; `expires` in seconds, 0 is 'max', None with the
+    browser's end."""
+
+    name: str
+    expires: Seconds | None = None
+    domain: str = ""
+    path: str = ""
+    samesite: str = ""
+    httponly: bool = False
+    secure: bool = False
+
+
+class StickyLearn(HttpModel):
+    """`sticky learn`: `create` are the variables of which the first that is not empty names a new
+    session; `most` sessions are remembered."""
+
+    zone: str
+    most: int
+    create: tuple[str, ...]
+    timeout: Seconds = 600.0
+    at_head: bool = False
+
+
+class Sticky(HttpModel):
+    """`sticky`: `lookup` are the variables of which the first that is not empty names the session
+    (or, without `learn`, the peer's route)."""
+
+    lookup: tuple[str, ...] = ()
+    cookie: StickyCookie | None = None
+    learn: StickyLearn | None = None
+
+
+class Queue(HttpModel):
+    """How many requests may wait for a peer, and for how long."""
+
+    most: Annotated[int, Field(ge=1)]
+    timeout: Seconds = 60.0
 
 
 class Upstream(HttpModel):
@@ -49,12 +97,17 @@ class Upstream(HttpModel):
     peers: Annotated[tuple[Peer, ...], Field(min_length=1)]
     keepalive: int = 32
     keepalive_timeout: Seconds = 60.0
+    keepalive_requests: int = 1000
+    keepalive_time: Seconds = 3600.0
     balance: Balance = Balance()
+    sticky: Sticky | None = None
+    queue: Queue | None = None
 
 
 class ProxyOptions(HttpModel):
     """The proxy_* directives that few locations have. `redirects` None is 'default'; `next` are
-    the words of proxy_next_upstream; `cookies` are (domain or path, from, to)."""
+    the words of proxy_next_upstream; `cookies` are (domain, path or flags, from, to); `ignore`
+    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second."""
 
     method: str | None = None
     body: str | None = None
@@ -69,6 +122,9 @@ class ProxyOptions(HttpModel):
     next_tries: int = 0
     next_timeout: Seconds = 0.0
     cookies: tuple[tuple[str, str, str], ...] = ()
+    bind: str = ""
+    limit_rate: int = 0
+    ignore: tuple[str, ...] = ()
 
 
 class ProxyPass(HttpModel):

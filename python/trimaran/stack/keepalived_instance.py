@@ -263,7 +263,9 @@ class InstanceReader(AuthenticationReader):
                 chosen = own if weight is None else weight
                 watches[entry.name] = TrackedWatch(weight=chosen, reverse=reverse)
         own_too = "dont_track_primary" not in options
-        return Tracking(own_interface=own_too, interfaces=interfaces, watches=watches)
+        return Tracking(
+            own_interface=own_too, own_services=False, interfaces=interfaces, watches=watches
+        )
 
     def _tracked(self, statement: Statement | None) -> Iterable[tuple[Statement, int | None, bool]]:
         for entry in statement.block or () if statement else ():

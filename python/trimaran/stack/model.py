@@ -85,12 +85,23 @@ class TrackedWatch(TrackedInterface):
     """The same of an entry of `watches`."""
 
 
+class TrackedService(Model):
+    """A virtual service that must have its quorum. Weight 0: without it there is no mastership;
+    else it is added to the priority while there is a quorum (positive) or none (negative)."""
+
+    weight: Annotated[int, Field(ge=-253, le=253)] = -253
+
+
 class Tracking(Model):
-    """What a virtual router's priority depends on. `own_interface`: its own, without weight."""
+    """What a virtual router's priority depends on. `own_interface`: its own, without weight.
+    `own_services`: every virtual service on its addresses; the priority is 1 while one of them has
+    no quorum, unless `services` gives it another weight."""
 
     own_interface: bool = True
+    own_services: bool = True
     interfaces: dict[str, TrackedInterface] = {}
     watches: dict[str, TrackedWatch] = {}
+    services: dict[str, TrackedService] = {}
 
 
 class Watch(Model):
@@ -143,14 +154,29 @@ class VirtualRouter(Model):
         return self.version or (3 if self.ipv6 else 2)
 
 
+class Tunnel(Model):
+    """How packets to a real server are wrapped: `port` is where it takes GUE, `checksum` that of
+    GUE or GRE."""
+
+    type: Literal["ipip", "gue", "gre"] = "ipip"
+    port: Port | None = None
+    checksum: bool = False
+
+
+Forward = Literal["dr", "tunnel"]
+
+
 class RealServer(Model):
-    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port. Its
-    own `check` or `checks`, all of which must pass, replace the service's. With `upper_threshold`
-    flows it gets no new one, until they are fewer than `lower_threshold` (0: three quarters)."""
+    """Where a virtual service's flows end. The port is the service's own: DR and tunnels rewrite no
+    port. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
+    `forward` and `tunnel`. With `upper_threshold` flows it gets no new one, until
+    they are fewer than `lower_threshold` (0: three quarters)."""
 
     weight: Weight = 1
     upper_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     lower_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    forward: Forward | None = None
+    tunnel: Tunnel | None = None
     check: Check | None = None
     checks: dict[str, Check] = {}
     inhibit_on_failure: bool | None = None
@@ -180,7 +206,8 @@ class VirtualService(Model):
     one_packet: bool = False
     persistence: Persistence | None = None
     dead_flows: DeadFlows = "reset"
-    forward: Literal["dr"] = "dr"
+    forward: Forward = "dr"
+    tunnel: Tunnel | None = None
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
     checks: dict[str, Check] = {}
@@ -241,10 +268,10 @@ class Stack(Model):
     watches: dict[str, Watch] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
-    datapath: Literal["auto", "tc", "xdp"] = Field(
+    datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(
         default="auto",
         description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
-        "has it, else tc",
+        "has it, else tc; or the kernel's own IPVS in their stead (ipvs)",
     )
     flow_table: FlowTable = FlowTable()
     proxies: dict[str, Proxy] = {}

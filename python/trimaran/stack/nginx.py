@@ -21,6 +21,7 @@ from trimaran.stack.http import (
     Location,
     Map,
     Peer,
+    Queue,
     Return,
     Server,
     Upstream,
@@ -42,6 +43,7 @@ from trimaran.stack.nginx_http import (
 from trimaran.stack.nginx_include import include
 from trimaran.stack.nginx_levels import DEFAULT_TYPES, SHARED, Level, media_types
 from trimaran.stack.nginx_locations import Locations, is_simple
+from trimaran.stack.nginx_upstream import queue, sticky
 from trimaran.stack.nginx_values import (
     balance,
     listen,
@@ -158,6 +160,10 @@ class _File(Locations):
             balance=self._balance(level),
             keepalive=self._value(level, "keepalive", integer(0, 1 << 20), 32),
             keepalive_timeout=self._value(level, "keepalive_timeout", time, 60.0),
+            keepalive_requests=self._value(level, "keepalive_requests", integer(1, 1 << 30), 1000),
+            keepalive_time=self._value(level, "keepalive_time", time, 3600.0),
+            sticky=next(iter(self._each(level, "sticky", sticky)), None),
+            queue=self._queue(level),
         )
 
     def _access_log(self, level: Level) -> str | None:
@@ -168,12 +174,17 @@ class _File(Locations):
         return made.path if made else None
 
     def _balance(self, level: Level) -> Balance:
-        for name in ("least_conn", "ip_hash", "hash", "random"):
+        for name in ("least_conn", "least_time", "ip_hash", "hash", "random"):
             for statement in level.own.get(name, ()):
                 words = statement.arguments
                 found = self._try(statement, balance, name, words, self.known)
                 return found or Balance()
         return Balance()
+
+    def _queue(self, level: Level) -> Queue | None:
+        for statement in level.own.get("queue", ()):
+            return self._try(statement, queue, statement.arguments)
+        return None
 
     def _server(self, statement: Statement, http: Level) -> Server:
         level = self._level(statement.block or (), SERVER, http)

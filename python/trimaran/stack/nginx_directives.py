@@ -86,7 +86,7 @@ def _common() -> Rows:
     """What may stand in http, server and location alike."""
     return [
         rows(_YES, "1", "root default_type client_max_body_size client_body_timeout send_timeout "
-             "proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
+             "proxy_limit_rate proxy_connect_timeout proxy_send_timeout proxy_read_timeout"),
         rows(_YES, "1+", "index access_log"),
         rows(_YES, "2", "proxy_set_header"),
         rows(_YES, "2+", "error_page"),
@@ -100,7 +100,8 @@ def _common() -> Rows:
              "proxy_http_version proxy_intercept_errors proxy_next_upstream_tries "
              "proxy_next_upstream_timeout proxy_hide_header proxy_pass_header proxy_set_body "
              "proxy_method proxy_pass_request_headers proxy_pass_request_body"),
-        rows(_YES, "1+", "limit_req expires"),
+        rows(_YES, "1+", "limit_req expires proxy_cookie_flags proxy_ignore_headers"),
+        rows(_YES, "1-2", "proxy_bind"),
         rows(_YES, "2", "limit_conn"),
         rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
         rows(_YES, "2-3", "add_header"),
@@ -113,7 +114,7 @@ def _common() -> Rows:
         rows(_IDLE, "1", "limit_req_log_level limit_conn_log_level rewrite_log "
              "uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
-        rows(_NO, "0+", "add_trailer proxy_cookie_flags proxy_bind proxy_store proxy_limit_rate "
+        rows(_NO, "0+", "add_trailer proxy_store "
              "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
              "disable_symlinks ssi charset override_charset addition_types max_ranges "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
@@ -137,7 +138,7 @@ def _common() -> Rows:
              "proxy_temp_path proxy_headers_hash_max_size proxy_headers_hash_bucket_size "
              "proxy_socket_keepalive proxy_socket_sndbuf proxy_socket_rcvbuf proxy_force_ranges "
              "proxy_send_lowat proxy_pass_trailers proxy_ignore_client_abort "
-             "proxy_ignore_headers proxy_allow_upstream", _TUNING),
+             "proxy_allow_upstream", _TUNING),
         rows(_IDLE, "0+", "proxy_cache proxy_cache_background_update proxy_cache_bypass "
              "proxy_cache_convert_head proxy_cache_key proxy_cache_lock proxy_cache_lock_age "
              "proxy_cache_lock_timeout proxy_cache_max_range_offset proxy_cache_methods "
@@ -260,16 +261,17 @@ def _upstream() -> Rows:
         rows(_YES, "1+", "server"),
         rows(_YES, "1-2", "keepalive"),
         rows(_YES, "1", "keepalive_timeout"),
-        rows(_IDLE, "1+", "keepalive_requests keepalive_time", _TUNING),
+        rows(_YES, "1", "keepalive_requests keepalive_time"),
         rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
         rows(_YES, "0", "least_conn ip_hash"),
         rows(_YES, "1-2", "hash"),
         rows(_YES, "0-2", "random"),
-        rows(_IDLE, "0+", "least_time", "peers are taken in weighted turn"),
+        rows(_YES, "1-2", "least_time queue"),
+        rows(_YES, "2+", "sticky"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
-        rows(_NO, "0+", "sticky sticky_cookie_insert ntlm",
+        rows(_NO, "0+", "sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),
-        rows(_NO, "0+", "health_check queue state match balancer_by_lua_block check",
+        rows(_NO, "0+", "health_check state match balancer_by_lua_block check",
              f"{_LATER}: peers are judged by the requests that they get",
              block=None),
     ]  # fmt: skip

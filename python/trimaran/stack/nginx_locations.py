@@ -38,6 +38,7 @@ from trimaran.stack.nginx_http import (
 )
 from trimaran.stack.nginx_levels import DEFAULT_TYPES, Level, Reader, media_types
 from trimaran.stack.nginx_rewrite import CODES, Code, code, in_order
+from trimaran.stack.nginx_upstream import cookie_flags
 from trimaran.stack.nginx_values import (
     Match,
     error_page,
@@ -264,6 +265,15 @@ class Locations(Reader):
             options=self._options(level, default),
         )
 
+    def _bind(self, level: Level) -> str:
+        for statement in level.find("proxy_bind")[-1:]:
+            text = " ".join(statement.arguments)
+            if statement.arguments[1:] not in ((), ("transparent",)):
+                self.walk.refuse(statement, f"'{statement.arguments[1]}' is not possible")
+            made = self._try(statement, variable_names, text, self.known)
+            return "" if text == "off" else made or ""
+        return ""
+
     def _options(self, level: Level, default: tuple[str, str] | None) -> ProxyOptions:
         redirects = None
         if statements := level.find("proxy_redirect"):
@@ -280,6 +290,7 @@ class Locations(Reader):
             for each in level.find(f"proxy_cookie_{kind}")
             if len(each.arguments) == 2
         ]
+        flags = self._each(level, "proxy_cookie_flags", cookie_flags)
         words = [each.arguments for each in level.find("proxy_next_upstream")[-1:]]
         method, body = level.find("proxy_method"), level.find("proxy_set_body")
         return ProxyOptions(
@@ -295,7 +306,14 @@ class Locations(Reader):
             next=next_upstream(words[0]) if words else ("error", "timeout"),
             next_tries=self._value(level, "proxy_next_upstream_tries", integer(0, 1 << 20), 0),
             next_timeout=self._value(level, "proxy_next_upstream_timeout", time, 0.0),
-            cookies=tuple(cookies),
+            cookies=(*cookies, *(each for each in flags if each)),
+            bind=self._bind(level),
+            limit_rate=self._value(level, "proxy_limit_rate", size, 0),
+            ignore=tuple(
+                name.lower()
+                for each in level.find("proxy_ignore_headers")
+                for name in each.arguments
+            ),
         )
 
 

@@ -26,10 +26,11 @@ VARIABLES = frozenset({
     "remote_user", "request", "request_completion", "request_filename", "request_id",
     "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
     "server_name", "server_port", "server_protocol", "status", "time_iso8601", "time_local",
-    "upstream_addr", "upstream_bytes_received", "upstream_connect_time", "upstream_header_time",
+    "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent",
+    "upstream_connect_time", "upstream_header_time",
     "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
 })  # fmt: skip
-_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_")
+_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_", "upstream_cookie_")
 _VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|([0-9]|\w*))")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
@@ -92,10 +93,15 @@ def ip_of(host: str) -> IPv4Address:
 
 
 def host_port(text: str) -> str:
-    """'HOST' or 'HOST:PORT' (80 if none) as 'HOST:PORT'; a name is looked up when the proxy
-    starts, as nginx does it."""
-    if text.startswith(("unix:", "[")):
-        refuse(f"'{text}' {_LATER}", "write HOST:PORT")
+    """'HOST' or 'HOST:PORT' (80 if none) as 'HOST:PORT', or 'unix:PATH'; a name is looked up when
+    the proxy starts, as nginx does it."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:").removesuffix(":")
+        if not path.startswith("/"):
+            refuse(f"'{text}' names no socket", "write unix: and an absolute path")
+        return f"unix:{path}"
+    if text.startswith("["):
+        return text if text.rpartition("]")[2] else f"{text}:80"
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = text, "80"
@@ -116,17 +122,19 @@ def variable_names(text: str, known: frozenset[str] = frozenset()) -> str:
 
 def peer(arguments: tuple[str, ...]) -> Peer:
     """`server ADDRESS [weight=N] …` of an upstream."""
-    values: dict[str, int | float | bool] = {}
+    values: dict[str, int | float | bool | str] = {}
     for parameter in arguments[1:]:
         name, _, value = parameter.partition("=")
-        if parameter in ("backup", "down"):
+        if parameter in ("backup", "down", "drain"):
             values[parameter] = True
         elif name == "weight":
             values[name] = integer(1, 65535)(value)
         elif name == "max_fails" or name == "max_conns":
             values[name] = integer(0, 1 << 30)(value)
-        elif name == "fail_timeout":
+        elif name in ("fail_timeout", "slow_start"):
             values[name] = time(value)
+        elif name == "route":
+            values[name] = _route(value)
         else:
             refuse(f"'{parameter}' {_LATER}")
     return Peer.model_validate({"address": host_port(arguments[0]), **values})
@@ -140,21 +148,43 @@ def balance(name: str, words: tuple[str, ...], known: frozenset[str]) -> Balance
             refuse(f"'{words[1]}' is not possible", "write nothing, or consistent")
         return Balance(method="consistent" if words[1:] else "hash", key=key)
     if name == "random":
-        if words not in ((), ("two",), ("two", "least_conn")):
-            refuse(f"'{' '.join(words)}' {_LATER}", "write random, or random two")
-        return Balance(method="random", two=bool(words))
+        kind = words[1] if words[1:] else "least_conn"
+        if words[:1] not in ((), ("two",)) or kind not in _RANDOM:
+            refuse(f"'{' '.join(words)}' is not possible", "write random, or random two")
+        return Balance(method="random", two=bool(words), time=_RANDOM[kind])
+    if name == "least_time":
+        if words[0] not in ("header", "last_byte") or words[1:] not in ((), ("inflight",)):
+            refuse(f"'{' '.join(words)}' is not possible", "write header or last_byte [inflight]")
+        time_of = _RANDOM[f"least_time={words[0]}"]
+        return Balance(method="least_time", time=time_of, inflight=bool(words[1:]))
     return Balance(method="least_conn" if name == "least_conn" else "ip_hash")
+
+
+def _route(text: str) -> str:
+    if not 0 < len(text) <= 32:
+        refuse(f"route={text} must have 1 to 32 characters")
+    return text
+
+
+_RANDOM: dict[str, Literal["", "header", "last_byte"]] = {
+    "least_conn": "",
+    "least_time=header": "header",
+    "least_time=last_byte": "last_byte",
+}
 
 
 def upstream_of(url: str) -> tuple[str, str | None]:
     """(what stands for the host, the URI or None) of a proxy_pass."""
     if url.startswith("$"):
         return url, None
+    if "$" in url and url.lower().startswith("http:/"):
+        return url, None
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() != "http":
         refuse(f"'{url}' {_LATER}", "only http:// upstreams are spoken to")
-    if "$" in url:
-        return url, None
+    if rest.startswith("unix:"):
+        path, _, uri = rest.removeprefix("unix:").partition(":")
+        return f"unix:{path}", uri or None
     end = next((index for index, each in enumerate(rest) if each in "/?"), len(rest))
     if not rest[:end]:
         refuse(f"'{url}' names no upstream")

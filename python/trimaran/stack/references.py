@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from trimaran.stack.checks import Check
 from trimaran.stack.finding import Finding, Path
+from trimaran.stack.forwarding_rules import forwarding
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
@@ -16,9 +17,11 @@ from trimaran.stack.resolve import (
     carriers,
     checks_of,
     directors,
+    forward_of,
     listen_addresses,
     node_of_address,
     real_address_of,
+    server_address,
     split_port,
 )
 from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
@@ -165,14 +168,16 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
         used: dict[IPAddress, str] = {}
         for word in service.real_servers:
             try:
-                address, port = real_address_of(stack, word, version)
+                address, port = server_address(stack, service, word, version)
             except ValueError as error:
                 help_ = suggestion(word, stack.nodes)
                 yield Finding((*path, word), str(error), help_, at_key=True)
                 continue
             if port is not None and service_port is not None and port != service_port:
                 message = f"port {port} differs from the service's port {service_port}"
-                help_ = "direct routing (dr) cannot change the port"
+                forward, _ = forward_of(service, service.real_servers[word])
+                method = "direct routing (dr)" if forward == "dr" else "a tunnel"
+                help_ = f"{method} cannot change the port"
                 yield Finding((*path, word), message, help_, at_key=True)
             if used.setdefault(address, word) != word:
                 message = f"'{word}' is the same machine as '{used[address]}'"
@@ -273,6 +278,21 @@ def _flow_sync(stack: Stack) -> Iterator[Finding]:
             yield Finding(("nodes", name), message, at_key=True)
 
 
+def _ipvs(stack: Stack) -> Iterator[Finding]:
+    """What the kernel's IPVS does otherwise than our own data plane."""
+    if stack.datapath != "ipvs":
+        return
+    for name, service in stack.virtual_services.items():
+        if _split(service.listen)[1] == 0:
+            message = "the kernel's IPVS serves every port only to persistent clients"
+            help_ = "name a port, or write datapath: auto"
+            yield Finding(("virtual_services", name, "listen"), message, help_)
+    if stack.flow_sync is not None:
+        message = "flow_sync has no effect with datapath: ipvs"
+        help_ = "the kernel's own daemons do that: ipvsadm --start-daemon"
+        yield Finding(("flow_sync",), message, help_, fatal=False, at_key=True)
+
+
 def _proxies(stack: Stack) -> Iterator[Finding]:
     for name, proxy in stack.proxies.items():
         path = ("proxies", name)
@@ -364,7 +384,9 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     _listens,
     _real_servers,
     balancing,
+    forwarding,
     _flow_sync,
+    _ipvs,
     _proxies,
     _sites,
     _ports,

@@ -153,6 +153,11 @@ def tracked(stack: Stack) -> Iterator[Finding]:
             if getattr(watch, key) == ():
                 yield Finding(("watches", name, key), "names no command")
     for name, router in stack.virtual_routers.items():
+        for word in router.track.services:
+            if word not in stack.virtual_services:
+                path = ("virtual_routers", name, "track", "services", word)
+                message = f"there is no virtual service '{word}'"
+                yield Finding(path, message, suggestion(word, stack.virtual_services), at_key=True)
         for word in router.track.watches:
             if word not in stack.watches:
                 path = ("virtual_routers", name, "track", "watches", word)

@@ -19,7 +19,7 @@ from trimaran.director.plan import (
 )
 from trimaran.director.schedulers import Maglev, Slots, Table
 from trimaran.director.settings import FlowSyncSettings, Scheduler
-from trimaran.director.tables import Hop, Listen, Real, Served, Tables
+from trimaran.director.tables import Hop, Listen, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
 # bpf/layout.h, service_flags and scheduler
@@ -92,8 +92,27 @@ class Director:
             for address, port, protocol, *how in self._native.services()
         }
         reals = {
-            index: Real(ip_address(address), port, service, up, hop and Hop(*hop), local, *share)
-            for index, address, port, service, up, local, hop, *share in self._native.reals()
+            index: Real(
+                ip_address(address),
+                port,
+                service,
+                listed,
+                hop and Hop(*hop),
+                local,
+                tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
+                *share,
+            )
+            for (
+                index,
+                address,
+                port,
+                service,
+                listed,
+                local,
+                hop,
+                tunnel,
+                *share,
+            ) in self._native.reals()
         }
         named = {served.index for listen, served in services.items() if not listen.is_mark}
         slots = {index: Slots(tuple(self._native.table(index))) for index in named}
@@ -129,6 +148,7 @@ class Director:
             real.listed,
             hop,
             real.local,
+            _row(real.tunnel),
             real.weight,
             real.upper,
             real.lower,
@@ -220,3 +240,9 @@ def _served(index: int, flags: int, scheduler: int, granularity: int, persistenc
         persistence_s,
         granularity,
     )
+
+
+def _row(tunnel: Tunnel | None) -> tuple[str, int, bool, str] | None:
+    if tunnel is None:
+        return None
+    return (tunnel.kind, tunnel.port, tunnel.checksum, str(tunnel.source))

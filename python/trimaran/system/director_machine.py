@@ -1,8 +1,7 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives."""
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,15 @@ from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSetti
 from trimaran.director.tables import Hop, Tables
 from trimaran.system import clock
 from trimaran.system.attachment import Attachment
-from trimaran.system.datapath import Count, DatapathError, Director, Hook, Traffic
+from trimaran.system.datapath import Count, DatapathError, Director, Hook
+from trimaran.system.director_condition import Condition, Figures
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
+from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Whether it forwards, and why not; `attached` is why the program was attached just now, empty
-    when it was in its place."""
-
-    well: bool
-    cause: str
-    attached: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is counted: by real server, and over all."""
-
-    flows: Mapping[RealKey, tuple[int, int]]
-    traffic: Mapping[RealKey, Traffic]
-    reasons: Mapping[str, int]
-    live: int
-    local: Set[RealKey]
 
 
 class DirectorMachine:
@@ -46,10 +26,8 @@ class DirectorMachine:
 
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
-        self._addresses = sorted(
-            {r.address for s in settings.services for r in s.real_servers},
-            key=lambda address: (address.version, address.packed),
-        )
+        self._addresses: list[IPAddress] = []
+        self._routed: list[IPAddress] = []
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -61,6 +39,7 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
+        self._routes = Routes(self._netlink)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
@@ -94,7 +73,10 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
-        if self._seen:  # what the probes found does not wait for the slower look at the machine
+        reals = [real for service in services for real in service.real_servers]
+        self._reach({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
+        if self._link is not None:  # what the probes found does not wait for the slower look
             self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
@@ -108,9 +90,26 @@ class DirectorMachine:
             return Condition(False, f"interface {self._link.name} is down", attached)
         return Condition(True, "", attached)
 
+    def _reach(self, addresses: set[IPAddress]) -> None:
+        """Their MACs are kept from now on, and no others."""
+        gone = set(self._addresses) - addresses
+        if gone and self._neighbours is not None:
+            self._neighbours.forget(gone)
+        if gone or len(addresses) != len(self._addresses):
+            self._addresses = _sorted(addresses)
+
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
-        return desired(services, self._tables, down, self._seen, self._busy, self._own, synced)
+        return desired(
+            services,
+            self._tables,
+            down,
+            self._seen,
+            self._busy,
+            self._own,
+            synced,
+            self._routes.ways(),
+        )
 
     def carried(self) -> Set[IPAddress]:
         """The addresses that this node has now."""
@@ -118,7 +117,9 @@ class DirectorMachine:
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._others())
+        routed = [address for address in self._routed if address not in self._own]
+        there = len(self._hops()) == len(self._others())
+        return self._link is not None and there and len(self._routes.ways()) == len(routed)
 
     def figures(self) -> Figures:
         """Counted now."""
@@ -154,6 +155,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
+        self._routes.close()
         self._director.unpin()
         self._attachment.close()
         self._netlink.close()
@@ -173,6 +175,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             known = self._neighbours.resolved()
             self._neighbours.want(a for a in self._others() if a not in known)
+        self._routes.look([each for each in self._routed if each not in self._own])
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]
@@ -221,7 +224,7 @@ class DirectorMachine:
 
     def _hook_for(self, link: Link) -> tuple[Hook, str]:
         """XDP where there is a driver to have it, unless the configuration says which; and why."""
-        if self._settings.hook != "auto":
+        if self._settings.hook == "tc" or self._settings.hook == "xdp":
             return self._settings.hook, "as the configuration says"
         if self._attachment.has_driver(link.index):
             return "xdp", f"the driver of {link.name} has it"
@@ -230,3 +233,7 @@ class DirectorMachine:
     def _turn_to(self, hook: Hook, cause: str) -> None:
         self.hook, self.hook_cause = hook, cause
         self._director.turn_to(hook)
+
+
+def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))

@@ -44,6 +44,15 @@ class Engine:
         """Stop accepting, finish the requests that run, end; cut off after the timeout."""
         self._engine.stop(graceful_timeout_s)
 
+    def set_peer(self, upstream: str, peer: str, state: str) -> None:
+        """Say what a peer's probes found: 'up', 'down' or 'drain' (only clients that stick to it).
+        It holds until the next word on it, through every swap. `peer` is its name as written, or
+        its address. Raises EngineError when there is no such upstream or peer."""
+        try:
+            self._engine.set_peer(upstream, peer, state)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
     def status(self) -> dict[str, Any]:
         """Listeners, counters, peers: docs/decisions/0002."""
         status: dict[str, Any] = json.loads(self._engine.status())

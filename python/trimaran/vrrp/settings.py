@@ -14,9 +14,10 @@ Lane = Literal["ipv4", "ipv6", "ah"]  # the kinds of datagrams that adverts trav
 class Track:
     """Something that a virtual router watches. Weight 0: its failure is a fault; else it is added
     to the priority while well (positive) or failing (negative). `reverse` takes well for failing.
-    `name` is an interface, or the name of a watch (VrrpSettings)."""
+    `name` is an interface, the name of a watch (VrrpSettings), or that of a virtual service, which
+    is well while it has its quorum."""
 
-    kind: Literal["interface", "watch"]
+    kind: Literal["interface", "watch", "service"]
     name: str
     weight: int = 0
     reverse: bool = False
@@ -24,7 +25,7 @@ class Track:
     @property
     def key(self) -> str:
         """How causes speak of it."""
-        return self.name if self.kind == "watch" else f"interface {self.name}"
+        return self.name if self.kind == "watch" else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)

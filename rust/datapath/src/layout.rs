@@ -2,14 +2,14 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
 pub const TABLE_HAS_LEVELS: u32 = 1 << 31;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 17] = [
     "malformed",
     "fragment",
     "ttl",
@@ -24,6 +24,7 @@ pub const REASONS: [&str; 16] = [
     "extension_headers",
     "mtu",
     "answered",
+    "encapsulation",
     "reset",
     "unpinned",
 ];
@@ -34,6 +35,13 @@ pub const REASON_UNTOLD: u32 = 10;
 pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
 pub const REAL_LOCAL: u8 = 4;
+pub const REAL_TUNNEL: u8 = 8;
+
+pub const TUNNEL_IPIP: u8 = 0;
+pub const TUNNEL_GUE: u8 = 1;
+pub const TUNNEL_GRE: u8 = 2;
+pub const TUNNEL_CHECKSUM: u8 = 1;
+pub const TUNNEL_OVER_IPV6: u8 = 2;
 
 pub const SERVICE_SYNC: u16 = 1;
 
@@ -132,6 +140,15 @@ pub struct Real {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    pub source: [u8; 16],
+    pub port: [u8; 2],
+    pub kind: u8,
+    pub flags: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     pub source_address: [u8; 4],
     pub address: [u8; 4],
@@ -185,6 +202,7 @@ unsafe impl Pod for Load {}
 unsafe impl Pod for ClientKey {}
 unsafe impl Pod for Client {}
 unsafe impl Pod for Real {}
+unsafe impl Pod for Tunnel {}
 unsafe impl Pod for FlowKey {}
 unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for Flow {}

@@ -14,7 +14,7 @@ mod syscall;
 
 pub use datapath::{Datapath, Error, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
-pub use keys::{narrow, Listen};
+pub use keys::{narrow, wide, Listen};
 pub use loads::Share;
 pub use program::{program_of, Hook};
 pub use slots::Slots;

@@ -44,6 +44,11 @@ impl Engine {
         Ok(())
     }
 
+    fn set_peer(&self, py: Python<'_>, upstream: &str, peer: &str, state: &str) -> PyResult<()> {
+        py.detach(|| self.0.set_peer(upstream, peer, state))
+            .map_err(PyValueError::new_err)
+    }
+
     fn status(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.status())
     }

@@ -155,9 +155,11 @@ impl Client {
         let kind = exchange.type_of(&snapshot, open.extension().as_deref());
         let bodiless = response::is_bodiless(status);
         self.settle(exchange);
+        let kept_type = exchange.kept_type.take();
         self.local_head(core, exchange, status, &headers, |out| {
             if !bodiless {
-                response::header(out, b"Content-Type", kind.as_bytes());
+                let kind = kept_type.as_deref().unwrap_or(kind.as_bytes());
+                response::header(out, b"Content-Type", kind);
                 response::header_shown(out, "Content-Length", left);
             }
         });
@@ -266,10 +268,12 @@ impl Client {
         };
         self.settle(exchange);
         exchange.answer = Answer::Memory;
+        let kept_type = exchange.kept_type.take();
         let bodiless = response::is_bodiless(status);
         self.local_head(core, exchange, status, &local.headers, |out| {
             if !bodiless {
-                response::header(out, b"Content-Type", local.kind.as_bytes());
+                let kind = kept_type.as_deref().unwrap_or(local.kind.as_bytes());
+                response::header(out, b"Content-Type", kind);
                 response::header_shown(out, "Content-Length", local.body.len());
             }
         });
@@ -304,6 +308,7 @@ impl Client {
         if let (401, Some(challenge)) = (status, &exchange.challenge) {
             response::header(out, b"WWW-Authenticate", challenge);
         }
+        out.extend_from_slice(&exchange.kept);
         self.add_headers(exchange, begin);
         response::end(&mut self.out, exchange.request.minor, exchange.keep);
         exchange.head_bytes = (self.out.len() - begin) as u64;

@@ -1,12 +1,14 @@
 //! Tries of peers: choose one, connect, part with it, and what follows its failure.
 
-use crate::balance::{Change, Lease};
+use crate::address::Bind;
+use crate::balance::{Change, Group, Lease};
 use crate::conn::{Client, Phase, Step, Waiting};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
 use crate::request::Method;
 use crate::sys;
+use std::sync::Arc;
 
 impl Client {
     /// Choose a peer and connect to it; when there is none, the request fails.
@@ -25,25 +27,32 @@ impl Client {
         core: &mut Core,
         exchange: &mut Exchange,
         mut forward: Box<Forward>,
-        status: u16,
+        mut status: u16,
     ) {
-        let tries = exchange.options().map_or(0, |options| options.next.tries);
-        loop {
-            let spent = tries > 0 && forward.tried.len() >= tries;
-            let late = !forward.tried.is_empty() && core.now_ms >= forward.until_ms;
-            if spent || late {
-                break;
-            }
-            let group = forward.group.clone();
-            let Some(peer) = group.pick(&forward.tried, core.now_ms, &forward.key) else {
-                if forward.tried.is_empty() {
-                    exchange.note_try(&forward.group.name, core.now_ms, 502);
+        let next = exchange.options().map(|options| options.next.tries);
+        let most = match next {
+            None | Some(0) => forward.group.tries(),
+            Some(tries) => tries.min(forward.group.tries()),
+        };
+        while forward.tried.is_empty()
+            || forward.tried.len() < most && core.now_ms < forward.until_ms
+        {
+            let Some(peer) = pick(core, &forward) else {
+                if self.queues(core, &mut forward) {
+                    self.forward = Some(forward);
+                    return;
                 }
+                // As nginx has it: the last try is that of the group, which has nobody.
+                exchange.note_try(&forward.group.name, core.now_ms, 502);
+                exchange.end_try(core.now_ms, 502);
+                status = 502;
                 break;
             };
+            forward.ticket = None;
             forward.peer = peer;
-            exchange.note_try(&group.peers[peer].name, core.now_ms, 0);
-            forward.lease = Some(Lease(group, peer));
+            let group = forward.group.clone();
+            exchange.note_try(&group.peers[peer].address.to_string(), core.now_ms, 0);
+            forward.lease = Some(Lease::new(group, peer, core.now_ms));
             match self.connect(core, exchange, &mut forward, true) {
                 Ok(()) => {
                     self.forward = Some(forward);
@@ -51,11 +60,52 @@ impl Client {
                 }
                 Err(error) => {
                     note_failure(core, &forward, &format!("connect: {error}"));
+                    exchange.end_try(core.now_ms, 502);
+                    forward.lease = None;
                     forward.tried.push(peer);
                 }
             }
         }
         self.fail(core, exchange, status);
+    }
+
+    /// Take a place in the group's queue, or keep it; false: there is none, or time is up.
+    fn queues(&mut self, core: &mut Core, forward: &mut Forward) -> bool {
+        let Some((_, patience_ms)) = forward.group.queue else {
+            return false;
+        };
+        match &forward.ticket {
+            Some(ticket) => core.now_ms < ticket.until_ms,
+            None => {
+                let until_ms = core.now_ms + patience_ms;
+                forward.ticket = Ticket::take(core, &forward.group, until_ms);
+                forward.ticket.is_some()
+            }
+        }
+    }
+
+    /// Ask again for a peer, as one that waits in the queue.
+    pub fn asks_again(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        forward: Box<Forward>,
+    ) -> Step {
+        if self.ended {
+            return self.abandon(core, forward);
+        }
+        self.next_peer(core, exchange, forward, 502);
+        let Some(forward) = &self.forward else {
+            return Step::Again;
+        };
+        match &forward.ticket {
+            Some(ticket) => {
+                let wait = Waiting::Until(ticket.until_ms);
+                core.queued.push(self.index);
+                Step::Wait(wait)
+            }
+            None => Step::Again,
+        }
     }
 
     fn connect(
@@ -68,9 +118,10 @@ impl Client {
         forward.out_at = 0;
         forward.deaf = false;
         forward.input.clear();
-        let address = forward.group.peers[forward.peer].address;
+        let address = forward.group.peers[forward.peer].address.clone();
+        let bind = self.bind(exchange);
         while let Some(idle) = pooled
-            .then(|| core.pool.take(forward.group.id, &address))
+            .then(|| core.pool.take(forward.group.id, &address, &bind))
             .flatten()
         {
             // A request that may not be sent twice deserves a look whether the peer has left.
@@ -83,8 +134,53 @@ impl Client {
             forward.connection = Some(idle);
             return Ok(());
         }
-        forward.connection = Some(core.connect(&address, self.index)?);
+        forward.connection = Some(core.connect(&address, bind.as_ref(), self.index)?);
         Ok(())
+    }
+
+    /// An answer's head, or its last byte, is here: what it took, and whose session it is.
+    pub fn note_answer(&self, core: &Core, exchange: &Exchange, forward: &mut Forward, head: bool) {
+        let Some(last) = exchange.tries.last() else {
+            return;
+        };
+        let since = |at_ms: u64| at_ms.saturating_sub(last.started_ms);
+        let header_ms = since(last.header_ms.unwrap_or(core.now_ms));
+        let group = &forward.group;
+        if head {
+            if let Some(lease) = &mut forward.lease {
+                group.head_came(lease, header_ms, core.now_ms);
+            }
+        } else if forward.lease.is_some() {
+            group.measured(forward.peer, header_ms, since(core.now_ms));
+        }
+        let sticky = group
+            .sticky
+            .as_ref()
+            .filter(|sticky| sticky.learns_at(head));
+        if let (Some(sticky), Some(snapshot)) = (sticky, &exchange.snapshot) {
+            let context = exchange.context(self, snapshot, &group.name);
+            let id = &group.peers[forward.peer].id;
+            sticky.learn(&forward.session, id, &context, core.now_ms);
+        }
+    }
+
+    /// The cookie that makes the client stick to its peer.
+    pub fn sticky_cookie(
+        &self,
+        exchange: &Exchange,
+        forward: &Forward,
+        wall_s: u64,
+    ) -> Option<Vec<u8>> {
+        let sticky = forward.group.sticky.as_ref()?;
+        let snapshot = exchange.snapshot.as_ref()?;
+        let context = exchange.context(self, snapshot, &forward.group.name);
+        sticky.cookie(&forward.group.peers[forward.peer].id, &context, wall_s)
+    }
+
+    fn bind(&self, exchange: &Exchange) -> Option<Bind> {
+        let template = exchange.options()?.bind.as_ref()?;
+        let snapshot = exchange.snapshot.as_ref()?;
+        Bind::parse(&template.value(&exchange.context(self, snapshot, "")))
     }
 
     /// Part with the peer's connection: into the pool if it may serve again.
@@ -162,7 +258,10 @@ impl Client {
         let silent = forward.input.is_empty() && !forward.answered;
         // An idle connection that died under our hands says nothing about the peer.
         let stale = reused && silent && matches!(fault, Fault::Error(_));
-        let counts = !matches!(fault, Fault::Intercepted(_) | Fault::Status(403 | 404));
+        let counts = !matches!(
+            fault,
+            Fault::Intercepted(_) | Fault::Elsewhere(_) | Fault::Status(403 | 404)
+        );
         if !stale && counts {
             note_failure(core, &forward, &fault.to_string());
         }
@@ -178,6 +277,10 @@ impl Client {
             _ => 502,
         };
         exchange.end_try(core.now_ms, status);
+        if let Fault::Elsewhere(target) = fault {
+            self.go_elsewhere(core, exchange, &target);
+            return Step::Again;
+        }
         if let Fault::Intercepted(status) = fault {
             self.fail(core, exchange, status);
             return Step::Again;
@@ -209,8 +312,50 @@ impl std::fmt::Display for Fault {
             Fault::Timeout(phase) => write!(out, "timed out {phase}"),
             Fault::Invalid(why) => write!(out, "invalid answer: {why}"),
             Fault::Status(status) | Fault::Intercepted(status) => write!(out, "answered {status}"),
+            Fault::Elsewhere(_) => write!(out, "redirected"),
         }
     }
+}
+
+/// A place in a group's queue, given up when dropped.
+pub struct Ticket {
+    group: Arc<Group>,
+    number: u64,
+    until_ms: u64,
+}
+
+impl Ticket {
+    fn take(core: &mut Core, group: &Arc<Group>, until_ms: u64) -> Option<Ticket> {
+        let number = core.ticket();
+        let taken = group.enqueue(number, &core.wake);
+        taken.then(|| Ticket {
+            group: group.clone(),
+            number,
+            until_ms,
+        })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.group.dequeue(self.number);
+    }
+}
+
+/// The peer that is next, unless others wait for one already.
+fn pick(core: &Core, forward: &Forward) -> Option<usize> {
+    let group = &forward.group;
+    if group.queue.is_some() {
+        let number = forward.ticket.as_ref().map_or(0, |ticket| ticket.number);
+        if group.must_wait(number) {
+            return None;
+        }
+    }
+    let sticky = group.sticky.as_ref();
+    let id = sticky.map_or_else(Vec::new, |sticky| {
+        sticky.peer(&forward.session, core.now_ms)
+    });
+    group.pick(&forward.tried, core.now_ms, &forward.key, &id)
 }
 
 fn note_failure(core: &mut Core, forward: &Forward, cause: &str) {

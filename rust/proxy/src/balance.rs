@@ -6,23 +6,64 @@
 //! - A peer with max_fails failures is passed over for fail_timeout; then one live request tries
 //!   it, and a success of that try forgives all.
 //! - A group of one peer never loses it. Backups serve only when no other peer may.
+//!
+//! Beyond these: whoever probes the peers tells us of each (`set_peer`): one that is told to be down
+//! gets nothing, one that drains only the clients that stick to it. A peer that comes back takes
+//! its share over `slow_start`.
 
+use crate::address::Address;
 use crate::hash::points;
 use crate::method::Method;
-use std::net::SocketAddr;
+use crate::sticky::Sticky;
+use crate::sys;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peer {
+    /// As it is written.
     pub name: String,
-    pub address: SocketAddr,
+    pub address: Address,
+    /// What a client sticks to it by: `route`, or a hash of the address.
+    pub id: String,
     pub weight: i64,
     pub max_fails: u32,
     pub fail_timeout_ms: u64,
     pub backup: bool,
     pub down: bool,
+    /// Serves only those who stick to it.
+    pub drain: bool,
     /// 0: no limit.
     pub max_conns: u64,
+    pub slow_start_ms: u64,
+}
+
+impl Peer {
+    pub fn new(name: &str, address: Address) -> Peer {
+        Peer {
+            name: name.into(),
+            id: crate::sticky::id_of(&address),
+            address,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout_ms: 10_000,
+            backup: false,
+            down: false,
+            drain: false,
+            max_conns: 0,
+            slow_start_ms: 0,
+        }
+    }
+}
+
+/// What whoever probes a peer says of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Told {
+    #[default]
+    Up,
+    Drain,
+    Down,
 }
 
 /// What happens to a peer; survives a change of configuration, by address.
@@ -34,8 +75,25 @@ pub struct State {
     pub accessed_ms: u64,
     pub checked_ms: u64,
     pub requests: u64,
+    pub failures: u64,
     /// Requests that it serves now.
     pub live: u64,
+    pub told: Told,
+    /// When it came back, for slow_start; 0: never was away.
+    pub back_ms: u64,
+    /// Running averages of what answers take, to their head and to their last byte.
+    pub header_ms: u64,
+    pub answer_ms: u64,
+    pub flight: Flight,
+}
+
+/// The requests under way to a peer, for `least_time … inflight`.
+#[derive(Debug, Clone, Default)]
+pub struct Flight {
+    pub count: u64,
+    pub total_ms: u64,
+    pub changed_ms: u64,
+    pub average_ms: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,40 +103,56 @@ pub enum Change {
     Up,
 }
 
+/// The idle connections that a group keeps, per worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keepalive {
+    pub most: usize,
+    pub timeout_ms: u64,
+    pub requests: u64,
+    pub time_ms: u64,
+}
+
 pub struct Group {
     pub id: u32,
     pub name: String,
     pub peers: Vec<Peer>,
-    pub keepalive: usize,
-    pub keepalive_timeout_ms: u64,
+    pub keepalive: Keepalive,
     pub method: Method,
+    pub sticky: Option<Sticky>,
+    /// How many requests may wait for a peer, and how long.
+    pub queue: Option<(usize, u64)>,
     pub points: Vec<(u32, usize)>,
     states: Mutex<Vec<State>>,
+    waiting: Mutex<VecDeque<(u64, Arc<OwnedFd>)>>,
 }
 
 impl Group {
-    pub fn new(
-        id: u32,
-        name: String,
-        peers: Vec<Peer>,
-        keepalive: usize,
-        keepalive_timeout_ms: u64,
-    ) -> Group {
+    pub fn new(id: u32, name: String, peers: Vec<Peer>, keepalive: Keepalive) -> Group {
         let states = peers.iter().map(fresh).collect();
         Group {
             id,
             name,
             peers,
             keepalive,
-            keepalive_timeout_ms,
             method: Method::Turn,
+            sticky: None,
+            queue: None,
             points: Vec::new(),
             states: Mutex::new(states),
+            waiting: Mutex::default(),
         }
     }
 
+    /// What stands for the host in requests.
+    pub fn host(&self) -> &str {
+        if self.name.starts_with("unix:") {
+            return "localhost";
+        }
+        &self.name
+    }
+
     /// Take over what is known of the same peers in `before`.
-    pub fn inherit(&self, before: &Group) {
+    pub fn inherit(&mut self, before: &Group) {
         let old = before.lock();
         let mut new = self.lock();
         for (peer, state) in self.peers.iter().zip(new.iter_mut()) {
@@ -86,15 +160,20 @@ impl Group {
             if let Some(at) = before.peers.iter().position(same) {
                 *state = old[at].clone();
                 state.live = 0; // each lease counts in the group it was taken from
+                state.flight = Flight::default();
                 state.effective = state.effective.min(peer.weight);
                 if before.peers[at].weight != peer.weight {
                     state.effective = peer.weight;
                 }
             }
         }
+        drop(new);
+        if let (Some(new), Some(old)) = (&mut self.sticky, &before.sticky) {
+            new.inherit(old);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
+    pub fn lock(&self) -> MutexGuard<'_, Vec<State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,38 +181,95 @@ impl Group {
         self.lock().clone()
     }
 
+    /// Say of a peer (by its name, or its address) what its probes found. None: no such peer.
+    pub fn set_peer(&self, peer: &str, told: Told, now_ms: u64) -> Option<Change> {
+        let mut change = None;
+        let mut states = self.lock();
+        for (each, state) in self.peers.iter().zip(states.iter_mut()) {
+            if each.name != peer && each.address.to_string() != peer {
+                continue;
+            }
+            let before = std::mem::replace(&mut state.told, told);
+            if told == Told::Up && before == Told::Down {
+                state.fails = 0;
+                state.back_ms = now_ms;
+            }
+            let this = match (before == Told::Down, told == Told::Down) {
+                (false, true) => Change::Down,
+                (true, false) => Change::Up,
+                _ => Change::None,
+            };
+            if change.is_none() || this != Change::None {
+                change = Some(this);
+            }
+        }
+        drop(states);
+        self.wake();
+        change
+    }
+
     pub fn is_well(peer: &Peer, state: &State, now_ms: u64) -> bool {
         let tripped = peer.max_fails > 0 && state.fails >= peer.max_fails;
-        let full = peer.max_conns > 0 && state.live >= peer.max_conns;
         !(peer.down
-            || full
+            || state.told == Told::Down
+            || is_full(peer, state)
             || tripped && now_ms.saturating_sub(state.checked_ms) <= peer.fail_timeout_ms)
     }
 
     /// The index of the next peer that is not in `tried`; None when there is none. `key` is what
-    /// a hash is made of.
-    pub fn pick(&self, tried: &[usize], now_ms: u64, key: &[u8]) -> Option<usize> {
+    /// a hash is made of, `id` the peer that the client sticks to.
+    pub fn pick(&self, tried: &[usize], now_ms: u64, key: &[u8], id: &[u8]) -> Option<usize> {
         let mut states = self.lock();
-        let chosen = match &self.method {
-            Method::Turn => None,
-            _ => self.by_method(&mut states, tried, now_ms, key),
-        };
-        if let Some(index) = chosen {
-            self.taken(&mut states[index], index, now_ms);
-            return Some(index);
+        let states = &mut states[..];
+        for backup in [false, true] {
+            let chosen = self
+                .by_id(states, backup, tried, now_ms, id)
+                .or_else(|| self.by_method(states, backup, tried, now_ms, key))
+                .or_else(|| self.in_turn(states, backup, tried, now_ms, |_| true));
+            if let Some(index) = chosen {
+                self.taken(&mut states[index], index, now_ms);
+                return chosen;
+            }
         }
-        let main = self.pick_among(&mut states, false, tried, now_ms, |_| true);
-        main.or_else(|| {
-            let fewest = self.fewest(&states, true, tried, now_ms);
-            let any = |index| fewest.is_empty() || fewest.contains(&index);
-            self.pick_among(&mut states, true, tried, now_ms, any)
-        })
+        None
+    }
+
+    /// Of whom as many as that may be tried for one request.
+    pub fn tries(&self) -> usize {
+        self.peers.iter().filter(|peer| !peer.down).count()
     }
 
     /// A request that had been given to this peer is over there.
-    pub fn released(&self, index: usize) {
+    pub fn released(&self, index: usize, now_ms: u64, inflight_ms: Option<u64>) {
         let mut states = self.lock();
-        states[index].live = states[index].live.saturating_sub(1);
+        let state = &mut states[index];
+        state.live = state.live.saturating_sub(1);
+        if let Some(ms) = inflight_ms {
+            land(state, ms, now_ms);
+        }
+        drop(states);
+        self.wake();
+    }
+
+    /// The head of an answer came after so long.
+    pub fn head_came(&self, lease: &mut Lease, header_ms: u64, now_ms: u64) {
+        if self.method.judges_heads_in_flight() && lease.flying {
+            lease.flying = false;
+            let mut states = self.lock();
+            let state = &mut states[lease.peer];
+            average(&mut state.header_ms, header_ms);
+            land(state, header_ms, now_ms);
+        }
+    }
+
+    /// An answer is whole: what it took to its head, and to its end.
+    pub fn measured(&self, index: usize, header_ms: u64, answer_ms: u64) {
+        let mut states = self.lock();
+        let state = &mut states[index];
+        average(&mut state.answer_ms, answer_ms);
+        if !self.method.judges_heads_in_flight() {
+            average(&mut state.header_ms, header_ms);
+        }
     }
 
     /// Ready for hashes, once the peers and the method are known.
@@ -147,27 +283,57 @@ impl Group {
     }
 
     pub fn eligible(&self, states: &[State], index: usize, tried: &[usize], now_ms: u64) -> bool {
-        let peer = &self.peers[index];
-        let alone = self.alone(peer.backup);
-        let full = peer.max_conns > 0 && states[index].live >= peer.max_conns;
-        let well = Group::is_well(peer, &states[index], now_ms) || alone && !peer.down && !full;
-        peer.weight > 0 && !tried.contains(&index) && well
+        let (peer, state) = (&self.peers[index], &states[index]);
+        let drains = peer.drain || state.told == Told::Drain;
+        peer.weight > 0 && !drains && !tried.contains(&index) && self.usable(peer, state, now_ms)
     }
 
-    fn alone(&self, backup: bool) -> bool {
-        let same = self.peers.iter().filter(|peer| peer.backup == backup);
-        same.count() == 1
+    fn usable(&self, peer: &Peer, state: &State, now_ms: u64) -> bool {
+        let lone = self.peers.len() == 1 && !peer.down && state.told != Told::Down;
+        lone && !is_full(peer, state) || Group::is_well(peer, state, now_ms)
+    }
+
+    fn by_id(
+        &self,
+        states: &[State],
+        backup: bool,
+        tried: &[usize],
+        now_ms: u64,
+        id: &[u8],
+    ) -> Option<usize> {
+        if id.is_empty() {
+            return None;
+        }
+        let same = |peer: &Peer| peer.backup == backup && peer.id.as_bytes() == id;
+        let index = self.peers.iter().position(same)?;
+        let usable = self.usable(&self.peers[index], &states[index], now_ms);
+        (usable && !tried.contains(&index)).then_some(index)
     }
 
     fn taken(&self, state: &mut State, index: usize, now_ms: u64) {
         state.requests += 1;
         state.live += 1;
+        if self.method.counts_flight() {
+            let flight = &mut state.flight;
+            flight.total_ms += now_ms.saturating_sub(flight.changed_ms) * flight.count;
+            flight.changed_ms = now_ms;
+            flight.count += 1;
+        }
         if now_ms.saturating_sub(state.checked_ms) > self.peers[index].fail_timeout_ms {
             state.checked_ms = now_ms;
         }
     }
 
-    pub fn pick_among(
+    /// Thousandths of its weight that a peer gets.
+    pub fn share(peer: &Peer, state: &State, now_ms: u64) -> i64 {
+        let since = now_ms.saturating_sub(state.back_ms);
+        if peer.slow_start_ms == 0 || state.back_ms == 0 || since >= peer.slow_start_ms {
+            return 1000;
+        }
+        ((since * 1000 / peer.slow_start_ms) as i64).max(1)
+    }
+
+    pub fn in_turn(
         &self,
         states: &mut [State],
         backup: bool,
@@ -175,30 +341,25 @@ impl Group {
         now_ms: u64,
         wanted: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let alone = self.alone(backup);
         let (mut best, mut total) = (None::<usize>, 0);
         for (index, peer) in self.peers.iter().enumerate() {
-            let state = &mut states[index];
-            let full = peer.max_conns > 0 && state.live >= peer.max_conns;
-            let well = Group::is_well(peer, state, now_ms) || alone && !peer.down && !full;
-            if peer.backup != backup || peer.weight == 0 || tried.contains(&index) || !well {
+            if peer.backup != backup || !self.eligible(states, index, tried, now_ms) {
                 continue;
             }
             if !wanted(index) {
                 continue;
             }
-            state.current += state.effective;
-            total += state.effective;
+            let state = &mut states[index];
+            let gain = state.effective * Group::share(peer, state, now_ms);
+            state.current += gain;
+            total += gain;
             state.effective = (state.effective + 1).min(peer.weight);
             if best.is_none_or(|best| states[index].current > states[best].current) {
                 best = Some(index);
             }
         }
-        let best = best?;
-        let state = &mut states[best];
-        state.current -= total;
-        self.taken(state, best, now_ms);
-        Some(best)
+        states[best?].current -= total;
+        best
     }
 
     pub fn failed(&self, index: usize, now_ms: u64) -> Change {
@@ -206,6 +367,7 @@ impl Group {
         let mut states = self.lock();
         let state = &mut states[index];
         state.fails += 1;
+        state.failures += 1;
         state.accessed_ms = now_ms;
         state.checked_ms = now_ms;
         if peer.max_fails == 0 {
@@ -218,31 +380,108 @@ impl Group {
         Change::None
     }
 
-    pub fn succeeded(&self, index: usize) -> Change {
+    pub fn succeeded(&self, index: usize, now_ms: u64) -> Change {
         let peer = &self.peers[index];
         let mut states = self.lock();
         let state = &mut states[index];
-        if state.fails == 0 || state.accessed_ms > state.checked_ms {
+        // Only an answer to a try after the failure forgives it.
+        if state.fails == 0 || state.accessed_ms >= state.checked_ms {
             return Change::None;
         }
         let was_down = peer.max_fails > 0 && state.fails >= peer.max_fails;
-        if was_down && state.accessed_ms == state.checked_ms {
-            return Change::None; // an answer from before it failed, not from the try after
-        }
         state.fails = 0;
         if was_down {
+            state.back_ms = now_ms;
             return Change::Up;
         }
         Change::None
     }
+
+    /// Take a place in the queue; false when it is full. Whoever is in front is woken by `wake`.
+    pub fn enqueue(&self, ticket: u64, wake: &Arc<OwnedFd>) -> bool {
+        let most = self.queue.map_or(0, |queue| queue.0);
+        let mut waiting = self.lock_waiting();
+        if waiting.len() >= most {
+            return false;
+        }
+        waiting.push_back((ticket, wake.clone()));
+        true
+    }
+
+    /// Whether somebody else comes first.
+    pub fn must_wait(&self, ticket: u64) -> bool {
+        let waiting = self.lock_waiting();
+        waiting.front().is_some_and(|first| first.0 != ticket)
+    }
+
+    pub fn dequeue(&self, ticket: u64) {
+        self.lock_waiting().retain(|each| each.0 != ticket);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.queue.is_some() {
+            if let Some((_, wake)) = self.lock_waiting().front() {
+                sys::event_raise(wake);
+            }
+        }
+    }
+
+    fn lock_waiting(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<OwnedFd>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_full(peer: &Peer, state: &State) -> bool {
+    peer.max_conns > 0 && state.live >= peer.max_conns
+}
+
+/// One request under way fewer, which took `ms`.
+fn land(state: &mut State, ms: u64, now_ms: u64) {
+    let flight = &mut state.flight;
+    if flight.count <= 1 {
+        flight.total_ms = 0;
+    } else {
+        let since = now_ms.saturating_sub(flight.changed_ms) * flight.count;
+        flight.total_ms = (flight.total_ms + since).saturating_sub(ms);
+        flight.changed_ms = now_ms;
+    }
+    flight.count = flight.count.saturating_sub(1);
+}
+
+/// nginx's moving average, in whole milliseconds.
+pub fn average(average: &mut u64, value: u64) {
+    *average = match *average {
+        0 => value,
+        before => (0.5 + value as f64 * 0.05 + before as f64 * 0.95) as u64,
+    };
 }
 
 /// A request's claim on a peer, given back when dropped.
-pub struct Lease(pub Arc<Group>, pub usize);
+pub struct Lease {
+    pub group: Arc<Group>,
+    pub peer: usize,
+    since_ms: u64,
+    flying: bool,
+}
+
+impl Lease {
+    pub fn new(group: Arc<Group>, peer: usize, since_ms: u64) -> Lease {
+        let flying = group.method.counts_flight();
+        Lease {
+            group,
+            peer,
+            since_ms,
+            flying,
+        }
+    }
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.released(self.1);
+        let now_ms = if self.flying { sys::now_ms() } else { 0 };
+        let took = self.flying.then(|| now_ms.saturating_sub(self.since_ms));
+        self.group.released(self.peer, now_ms, took);
     }
 }
 
@@ -254,102 +493,4 @@ fn fresh(peer: &Peer) -> State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn group(weights: &[i64]) -> Group {
-        let peer = |(index, weight): (usize, &i64)| Peer {
-            name: format!("p{index}"),
-            address: SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16)),
-            weight: *weight,
-            max_fails: 1,
-            fail_timeout_ms: 10_000,
-            backup: false,
-            down: false,
-            max_conns: 0,
-        };
-        let peers = weights.iter().enumerate().map(peer).collect();
-        Group::new(0, "g".into(), peers, 32, 60_000)
-    }
-
-    fn order(group: &Group, count: usize, now: u64) -> String {
-        let letter = |index: usize| char::from(b'a' + index as u8);
-        let pick = || group.pick(&[], now, b"").map_or('-', letter);
-        (0..count).map(|_| pick()).collect()
-    }
-
-    #[test]
-    fn is_as_smooth_as_nginx() {
-        assert_eq!(order(&group(&[5, 1, 1]), 7, 0), "aabacaa");
-        assert_eq!(order(&group(&[1, 1]), 4, 0), "abab");
-        assert_eq!(order(&group(&[3, 2, 1]), 6, 0), "abacba");
-    }
-
-    #[test]
-    fn a_failed_peer_is_passed_over_then_tried_by_one_request() {
-        let group = group(&[1, 1]);
-        assert_eq!(group.failed(0, 1_000), Change::Down);
-        assert_eq!(order(&group, 4, 2_000), "bbbb");
-        assert_eq!(order(&group, 1, 11_000), "b"); // the window is closed, not open, at its end
-        let later = order(&group, 4, 11_001);
-        assert_eq!(later.matches('a').count(), 1, "{later}");
-        assert_eq!(group.succeeded(0), Change::Up);
-        assert!(order(&group, 4, 11_002).matches('a').count() >= 1);
-    }
-
-    #[test]
-    fn an_answer_from_before_the_failure_does_not_forgive() {
-        let group = group(&[1, 1]);
-        group.failed(0, 1_000);
-        assert_eq!(group.succeeded(0), Change::None);
-        assert_eq!(order(&group, 3, 1_001), "bbb");
-    }
-
-    #[test]
-    fn few_connections_win() {
-        let mut group = group(&[1, 1]);
-        group.method = Method::LeastConnections;
-        assert_eq!(order(&group, 3, 0), "abb");
-        group.released(0);
-        assert_eq!(order(&group, 2, 0), "aa");
-    }
-
-    #[test]
-    fn a_full_peer_is_passed_over() {
-        let mut group = group(&[1, 1]);
-        group.peers[0].max_conns = 1;
-        assert_eq!(order(&group, 4, 0), "abbb");
-        group.released(0);
-        assert!(order(&group, 2, 0).contains('a'));
-    }
-
-    #[test]
-    fn a_lone_peer_is_never_lost_and_a_tried_one_is_not_tried_again() {
-        let group = group(&[1]);
-        group.failed(0, 1_000);
-        assert_eq!(order(&group, 2, 1_001), "aa");
-        assert_eq!(group.pick(&[0], 1_001, b""), None);
-    }
-
-    #[test]
-    fn backups_serve_when_nobody_else_may() {
-        let mut group = group(&[1, 1, 1]);
-        group.peers[2].backup = true;
-        assert_eq!(order(&group, 4, 0), "abab");
-        group.failed(0, 1_000);
-        group.failed(1, 1_000);
-        assert_eq!(order(&group, 2, 1_001), "cc");
-        group.peers[2].down = true;
-        assert_eq!(order(&group, 1, 1_001), "-");
-    }
-
-    #[test]
-    fn state_survives_a_change_of_configuration_by_address() {
-        let (old, mut new) = (group(&[1, 1]), group(&[1, 1, 1]));
-        old.failed(1, 1_000);
-        new.peers.swap(0, 1);
-        new.inherit(&old);
-        assert_eq!(new.states()[0].fails, 1);
-        assert_eq!(new.states()[1].fails, 0);
-    }
-}
+mod tests;

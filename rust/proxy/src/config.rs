@@ -275,6 +275,12 @@ pub struct ProxyOptions {
     pub next_timeout_ms: u64,
     /// (domain or path, from, to)
     pub cookies: Vec<(String, String, String)>,
+    /// proxy_bind; '' is none.
+    pub bind: String,
+    /// Bytes per second that a peer is read at; 0: no limit.
+    pub limit_rate: u64,
+    /// Headers of a peer's answer that change nothing, in lower case.
+    pub ignore: Vec<String>,
 }
 
 impl Default for ProxyOptions {
@@ -293,6 +299,9 @@ impl Default for ProxyOptions {
             next_tries: 0,
             next_timeout_ms: 0,
             cookies: Vec::new(),
+            bind: String::new(),
+            limit_rate: 0,
+            ignore: Vec::new(),
         }
     }
 }
@@ -312,20 +321,75 @@ pub struct Upstream {
     pub peers: Vec<Peer>,
     pub keepalive: usize,
     pub keepalive_timeout_ms: u64,
+    #[serde(default = "thousand")]
+    pub keepalive_requests: u64,
+    #[serde(default = "hour")]
+    pub keepalive_time_ms: u64,
     #[serde(default)]
     pub balance: Balance,
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
+    /// How many requests wait for a peer, and for how many ms.
+    #[serde(default)]
+    pub queue: Option<(usize, u64)>,
 }
 
-/// '' (weighted turn), 'least_conn', 'ip_hash', 'hash', 'consistent' or 'random'.
+fn thousand() -> u64 {
+    1000
+}
+
+fn hour() -> u64 {
+    3_600_000
+}
+
+/// `sticky`: what of a request names its session, and how sessions come to be.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Sticky {
+    pub lookup: Vec<String>,
+    pub cookie: Option<StickyCookie>,
+    pub learn: Option<StickyLearn>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct StickyCookie {
+    pub name: String,
+    /// Seconds; the largest number is 'max', None is until the browser ends.
+    pub expires: Option<u64>,
+    pub domain: String,
+    pub path: String,
+    pub samesite: String,
+    pub httponly: bool,
+    pub secure: bool,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct StickyLearn {
+    pub zone: String,
+    /// How many sessions are remembered.
+    pub most: usize,
+    pub create: Vec<String>,
+    pub timeout_ms: u64,
+    pub at_head: bool,
+}
+
+/// '' (weighted turn), 'least_conn', 'least_time', 'ip_hash', 'hash', 'consistent' or 'random'.
 #[derive(Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Balance {
     pub method: String,
     #[serde(default)]
     pub key: String,
-    /// random: of two, the one with fewer connections.
+    /// random: of two, the one with fewer connections, or (with `time`) the faster one.
     #[serde(default)]
     pub two: bool,
+    /// What time is least: to the 'header' or to the 'last_byte'.
+    #[serde(default)]
+    pub time: String,
+    #[serde(default)]
+    pub inflight: bool,
 }
 
 #[derive(Deserialize, Clone)]
@@ -339,6 +403,12 @@ pub struct Peer {
     pub down: bool,
     #[serde(default)]
     pub max_conns: u64,
+    #[serde(default)]
+    pub route: String,
+    #[serde(default)]
+    pub drain: bool,
+    #[serde(default)]
+    pub slow_start_ms: u64,
 }
 
 impl Default for Action {

@@ -39,6 +39,8 @@ pub enum Waiting {
     PeerRead(u64),
     /// limit_req holds the request back.
     Delay(u64),
+    /// For a free peer, or for the peer's rate: until this moment at the latest.
+    Until(u64),
     Linger,
 }
 
@@ -217,6 +219,7 @@ impl Client {
             Waiting::ClientSend => limits.send_timeout_ms,
             Waiting::Connect(ms) | Waiting::PeerSend(ms) => ms,
             Waiting::PeerRead(ms) | Waiting::Delay(ms) => ms,
+            Waiting::Until(at_ms) => at_ms.saturating_sub(core.now_ms),
             Waiting::Linger => LINGER_MS,
         }
     }
@@ -230,6 +233,7 @@ impl Client {
                 self.drive(core)
             }
             Waiting::Delay(_) => self.resumed(core) && self.drive(core),
+            Waiting::Until(_) => self.drive(core),
             Waiting::Body => self.body_timed_out(core) && self.drive(core),
             Waiting::Connect(_) | Waiting::PeerSend(_) | Waiting::PeerRead(_) => {
                 self.peer_timed_out(core) && self.drive(core)

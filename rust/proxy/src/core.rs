@@ -1,6 +1,7 @@
 //! What every connection of one worker uses: clock, buffers, pool, and the routing of events.
 
-use crate::balance::{Group, Peer};
+use crate::address::{Address, Bind};
+use crate::balance::{Group, Keepalive, Peer};
 use crate::exchange::Exchange;
 use crate::log::Logs;
 use crate::pipe::Pipes;
@@ -10,7 +11,6 @@ use crate::sys;
 use crate::timer::Wheel;
 use crate::Shared;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -74,10 +74,14 @@ pub struct Core {
     /// Peers that only variables named, by 'ADDRESS[:PORT]'.
     dynamic: HashMap<String, Arc<Group>>,
     next_dynamic: u32,
+    /// Raised by whoever has something for this worker.
+    pub wake: Arc<OwnedFd>,
+    /// Clients that wait for a peer to become free.
+    pub queued: Vec<u32>,
 }
 
 impl Core {
-    pub fn new(shared: Arc<Shared>) -> std::io::Result<Core> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>) -> std::io::Result<Core> {
         let now_ms = sys::now_ms();
         let mut core = Core {
             snapshot: shared.snapshot(),
@@ -102,6 +106,8 @@ impl Core {
             serial: 0,
             dynamic: HashMap::new(),
             next_dynamic: u32::MAX,
+            wake,
+            queued: Vec::new(),
         };
         core.tick();
         Ok(core)
@@ -117,6 +123,12 @@ impl Core {
             self.wall_s = seconds;
             self.date = httpdate::fmt_http_date(wall);
         }
+    }
+
+    /// A number that no other connection or request of this process has.
+    pub fn ticket(&mut self) -> u64 {
+        self.serial += 1;
+        self.random ^ self.serial
     }
 
     pub fn buffer(&mut self) -> Vec<u8> {
@@ -162,34 +174,32 @@ impl Core {
         if let Some(group) = self.dynamic.get(host) {
             return Some(group.clone());
         }
-        let address = match (host.parse::<SocketAddr>(), host.parse::<IpAddr>()) {
-            (Ok(address), _) => address,
-            (_, Ok(ip)) => SocketAddr::new(ip, 80),
-            _ => return None,
-        };
+        let address = Address::parse(host)?;
         if self.dynamic.len() >= MOST_DYNAMIC {
             self.dynamic.clear();
         }
-        let peer = Peer {
-            name: host.into(),
-            address,
-            weight: 1,
-            max_fails: 1,
-            fail_timeout_ms: 10_000,
-            backup: false,
-            down: false,
-            max_conns: 0,
-        };
+        let peer = Peer::new(host, address);
         self.next_dynamic -= 1;
-        let group = Group::new(self.next_dynamic, host.into(), vec![peer], 0, 60_000);
+        let keepalive = Keepalive {
+            most: 0,
+            timeout_ms: 60_000,
+            requests: 1000,
+            time_ms: 3_600_000,
+        };
+        let group = Group::new(self.next_dynamic, host.into(), vec![peer], keepalive);
         let group = Arc::new(group);
         self.dynamic.insert(host.into(), group.clone());
         Some(group)
     }
 
     /// A new connection to a peer, under way, whose events come to this client.
-    pub fn connect(&mut self, address: &SocketAddr, client: u32) -> std::io::Result<Connection> {
-        let fd = sys::connect(address)?;
+    pub fn connect(
+        &mut self,
+        address: &Address,
+        bind: Option<&Bind>,
+        client: u32,
+    ) -> std::io::Result<Connection> {
+        let fd = sys::connect(address, bind)?;
         let slot = self.free_routes.pop().unwrap_or_else(|| {
             self.routes.push(Route {
                 generation: 0,
@@ -203,7 +213,10 @@ impl Core {
         let connection = Connection {
             fd,
             slot,
-            address: *address,
+            address: address.clone(),
+            bind: bind.cloned(),
+            made_ms: self.now_ms,
+            served: 0,
             readable: false,
             writable: false,
             ended: false,

@@ -8,6 +8,7 @@ use crate::limits::Place;
 use crate::locations::Matched;
 use crate::log::Line;
 use crate::request::{Refusal, Request};
+use crate::response;
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::vars::{Captures, Context, More, Try};
 use std::net::SocketAddr;
@@ -65,6 +66,9 @@ pub struct Exchange {
     pub reply: Vec<u8>,
     pub tries: Vec<Try>,
     pub complete: bool,
+    /// Header lines of a peer's answer that stay with the answer made in its place, and its type.
+    pub kept: Vec<u8>,
+    pub kept_type: Option<Vec<u8>>,
     /// Who was asked last, for $proxy_host.
     pub group: Option<Arc<Group>>,
 }
@@ -97,7 +101,7 @@ impl Exchange {
             server: client.local,
             server_name: &snapshot.servers[self.server].name,
             proxy_host: match &self.group {
-                Some(group) if proxy_host.is_empty() => &group.name,
+                Some(group) if proxy_host.is_empty() => group.host(),
                 _ => proxy_host,
             },
             request_id: self.id,
@@ -129,6 +133,20 @@ impl Exchange {
         match &location.action {
             Action::Proxy(proxy) => Some(&proxy.options),
             _ => None,
+        }
+    }
+
+    /// Let these lines of a peer's head go with the answer that is made in its place.
+    pub fn keep_lines(&mut self, head: &[u8], names: &[&[u8]]) {
+        for (name, value) in response::lines(head) {
+            if !names.iter().any(|each| name.eq_ignore_ascii_case(each)) {
+                continue;
+            }
+            if name.eq_ignore_ascii_case(b"content-type") {
+                self.kept_type = Some(value.to_vec());
+            } else {
+                response::header(&mut self.kept, name, value);
+            }
         }
     }
 
@@ -207,6 +225,9 @@ impl Client {
     pub fn account(&mut self, core: &mut Core, exchange: &mut Exchange) {
         if exchange.status == 0 {
             exchange.status = 499; // the client left before any answer
+        }
+        if let Some(last) = exchange.tries.last_mut() {
+            last.ended_ms.get_or_insert(core.now_ms);
         }
         core.shared.counters.count(exchange.status);
         let Some(snapshot) = exchange.snapshot.take() else {

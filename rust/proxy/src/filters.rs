@@ -1,6 +1,7 @@
 //! What few locations ask of forwarding: other headers, redirects, cookies, other next-peer rules.
 
 use crate::config;
+use crate::cookies::{self, Flags};
 use crate::forward::Fault;
 use crate::rewrite;
 use crate::vars::{Context, Scope, Template};
@@ -19,8 +20,12 @@ pub struct Options {
     hide: Vec<Vec<u8>>,
     pass: Vec<Vec<u8>>,
     cookies: Vec<(Vec<u8>, Rule)>,
+    flags: Vec<Flags>,
     pub intercept_errors: bool,
     pub next: Next,
+    pub bind: Option<Template>,
+    pub limit_rate: u64,
+    ignore: Vec<Vec<u8>>,
 }
 
 /// proxy_next_upstream.
@@ -41,7 +46,7 @@ impl Next {
             Fault::Timeout(_) => self.timeout,
             Fault::Invalid(_) => self.invalid,
             Fault::Status(_) => true,
-            Fault::Intercepted(_) => false,
+            Fault::Intercepted(_) | Fault::Elsewhere(_) => false,
         }
     }
 }
@@ -75,7 +80,12 @@ pub fn compile(options: config::ProxyOptions, scope: &Scope) -> Result<Options, 
         redirects = Some(rules);
     }
     let mut cookies = Vec::new();
+    let mut flags = Vec::new();
     for (attribute, from, to) in options.cookies {
+        if attribute == "flags" {
+            flags.push(Flags::compile(&from, &to, scope)?);
+            continue;
+        }
         let caseless = attribute == "domain" && from.starts_with('~') && !from.starts_with("~*");
         let from = if caseless {
             from.replacen('~', "~*", 1)
@@ -92,7 +102,11 @@ pub fn compile(options: config::ProxyOptions, scope: &Scope) -> Result<Options, 
     let template =
         |text: Option<String>| text.map(|text| Template::compile(&text, scope)).transpose();
     Ok(Options {
-        plain: hide.is_empty() && pass.is_empty() && redirects.is_none() && cookies.is_empty(),
+        plain: hide.is_empty()
+            && pass.is_empty()
+            && redirects.is_none()
+            && cookies.is_empty()
+            && flags.is_empty(),
         method: template(options.method)?,
         body: template(options.body)?,
         pass_headers: options.pass_headers,
@@ -102,6 +116,7 @@ pub fn compile(options: config::ProxyOptions, scope: &Scope) -> Result<Options, 
         hide,
         pass,
         cookies,
+        flags,
         intercept_errors: options.intercept_errors,
         next: Next {
             error: has("error"),
@@ -115,6 +130,9 @@ pub fn compile(options: config::ProxyOptions, scope: &Scope) -> Result<Options, 
             tries: options.next_tries,
             timeout_ms: options.next_timeout_ms,
         },
+        bind: template(Some(options.bind).filter(|bind| !bind.is_empty()))?,
+        limit_rate: options.limit_rate,
+        ignore: lower(options.ignore),
     })
 }
 
@@ -149,7 +167,6 @@ impl Rule {
             Rule::Regex(regex, to) => {
                 let mut spans = regex.capture_locations();
                 regex.captures_read(&mut spans, value).ok()??;
-                let (start, end) = spans.get(0)?;
                 let mut captures = crate::vars::Captures::default();
                 captures.set(value, &spans);
                 let mut scope = Scope::default();
@@ -164,13 +181,18 @@ impl Rule {
                 let mut inner = *context;
                 inner.more.captures = Some(&captures);
                 inner.more.slots = &slots;
-                Some([&value[..start], &to.value(&inner), &value[end..]].concat())
+                Some(to.value(&inner)) // the whole value, whatever part of it matched
             }
         }
     }
 }
 
 impl Options {
+    /// Whether a header of a peer's answer is to change nothing here.
+    pub fn ignores(&self, name: &[u8]) -> bool {
+        self.ignore.iter().any(|each| each == name)
+    }
+
     /// What becomes of one line. The default rule for Location is the caller's.
     pub fn line(&self, name: &[u8], value: &[u8], context: &Context) -> Line {
         let named = |names: &[Vec<u8>]| names.iter().any(|each| name.eq_ignore_ascii_case(each));
@@ -197,7 +219,8 @@ impl Options {
                 };
             }
         }
-        if !self.cookies.is_empty() && name.eq_ignore_ascii_case(b"set-cookie") {
+        let edits = !self.cookies.is_empty() || !self.flags.is_empty();
+        if edits && name.eq_ignore_ascii_case(b"set-cookie") {
             return Line::As(self.cookie(value, context));
         }
         if named(&self.pass) {
@@ -241,6 +264,7 @@ impl Options {
                 }
             }
         }
+        cookies::apply(&self.flags, &mut parts, context);
         parts.join(&b';')
     }
 }

@@ -4,6 +4,7 @@
 //! never once a byte of an answer reached the client, and never POST, LOCK or PATCH once a byte of
 //! it was sent.
 
+use crate::attempt::Ticket;
 use crate::balance::{Group, Lease};
 use crate::conn::{Client, Step, Waiting, ROUNDS};
 use crate::core::Core;
@@ -24,6 +25,9 @@ pub struct Forward {
     pub group: Arc<Group>,
     /// What a hash chooses the peer by.
     pub key: Vec<u8>,
+    /// What the client says of its session with a peer.
+    pub session: Vec<u8>,
+    pub ticket: Option<Ticket>,
     pub lease: Option<Lease>,
     /// The client's body does not go to the peer.
     pub discards: bool,
@@ -49,6 +53,8 @@ pub struct Forward {
     pub reusable: bool,
     pub pipe: Option<Pipe>,
     pub redirect: (Vec<u8>, Vec<u8>),
+    /// (bytes per second that the peer is read at, or 0; since when, in ms; read so far)
+    pub rate: (u64, u64, u64),
     pub timeouts: [u64; 3], // connect, send, read: ms
 }
 
@@ -61,6 +67,8 @@ pub enum Fault {
     Status(u16),
     /// A status that an error page here answers for.
     Intercepted(u16),
+    /// No fault: the peer says where the answer is (X-Accel-Redirect).
+    Elsewhere(Vec<u8>),
 }
 
 impl Forward {
@@ -78,11 +86,13 @@ impl Forward {
         if matches!(proxy.upstream, Upstream::Group(_)) && !location.by_regex {
             let base = uri.as_deref().unwrap_or(b"/");
             let own = uri.as_ref().map_or(b"/".as_slice(), |_| &location.path);
-            let host = group.name.as_bytes();
+            let host = group.name.as_bytes(); // as it is written in proxy_pass
             redirect = ([b"http://", host, base].concat(), own.to_vec());
         }
-        let context = exchange.context(client, snapshot, &group.name);
+        let context = exchange.context(client, snapshot, group.host());
         let key = group.method.key(&context);
+        let sticky = group.sticky.as_ref();
+        let session = sticky.map_or_else(Vec::new, |sticky| sticky.session(&context));
         let body = proxy.options.body.as_ref().map(|body| body.value(&context));
         let mut out = Vec::with_capacity(1024);
         write_target(
@@ -95,7 +105,7 @@ impl Forward {
         );
         write_headers(
             proxy,
-            &group.name,
+            group.host(),
             exchange,
             &context,
             body.as_deref(),
@@ -106,7 +116,10 @@ impl Forward {
         Some(Forward {
             group,
             key,
+            session,
+            ticket: None,
             lease: None,
+            rate: (proxy.options.limit_rate, core.now_ms, 0),
             discards,
             until_ms: match proxy.options.next.timeout_ms {
                 0 => u64::MAX,
@@ -144,6 +157,23 @@ impl Forward {
         self.chunk = false;
     }
 
+    /// How many bytes of its answer may be read now.
+    pub fn allowance(&self, now_ms: u64) -> usize {
+        let (rate, since_ms, read) = self.rate;
+        if rate == 0 {
+            return usize::MAX;
+        }
+        let seconds = now_ms.saturating_sub(since_ms) / 1000 + 1;
+        (rate * seconds).saturating_sub(read) as usize
+    }
+
+    /// When more may be read, if not now.
+    fn paced(&self, now_ms: u64) -> Option<u64> {
+        let (rate, since_ms, read) = self.rate;
+        let waits = rate > 0 && self.allowance(now_ms) == 0;
+        waits.then(|| since_ms + (read / rate.max(1)) * 1000 + 1)
+    }
+
     pub fn pending(&self) -> usize {
         self.out.len() - self.out_at
     }
@@ -165,7 +195,7 @@ impl Forward {
     }
 
     /// Send what is pending to the peer; whether anything went.
-    fn send(&mut self) -> Result<bool, Fault> {
+    fn send(&mut self, exchange: &mut Exchange, now_ms: u64) -> Result<bool, Fault> {
         let Some(connection) = &mut self.connection else {
             return Ok(false);
         };
@@ -176,6 +206,10 @@ impl Forward {
                     self.out_at += count;
                     self.sent = true;
                     connection.connecting = false;
+                    if let Some(last) = exchange.tries.last_mut() {
+                        last.connected_ms.get_or_insert(now_ms);
+                        last.sent += count as u64;
+                    }
                     moved = true;
                 }
                 Err(error) => match error.kind() {
@@ -210,6 +244,9 @@ impl Client {
         exchange: &mut Exchange,
         mut forward: Box<Forward>,
     ) -> Step {
+        if forward.ticket.is_some() {
+            return self.asks_again(core, exchange, forward);
+        }
         if self.ended && exchange.incoming.done() && !forward.answered {
             return self.abandon(core, forward); // the client left: do not bother the peer (499)
         }
@@ -227,7 +264,7 @@ impl Client {
                     return Step::Again;
                 }
             };
-            let result = forward.send().and_then(|sent| {
+            let result = forward.send(exchange, core.now_ms).and_then(|sent| {
                 moved |= sent;
                 self.take_reply(core, exchange, &mut forward)
             });
@@ -253,7 +290,9 @@ impl Client {
                     core.give_back(std::mem::take(&mut self.out));
                     core.give_back(std::mem::take(&mut self.buffer));
                 }
-                let waiting = if flushed {
+                let waiting = if let (true, Some(at_ms)) = (flushed, forward.paced(core.now_ms)) {
+                    Waiting::Until(at_ms)
+                } else if flushed {
                     forward.waiting(exchange)
                 } else {
                     Waiting::ClientSend
@@ -270,6 +309,7 @@ impl Client {
         if let Some(mut forward) = self.forward.take() {
             let whole = exchange.incoming.done() && forward.pending() == 0 && !forward.deaf;
             let reusable = forward.reusable && whole;
+            self.note_answer(core, exchange, &mut forward, false);
             self.let_go(core, &mut forward, reusable);
             self.forward = Some(forward);
         }

@@ -4,12 +4,14 @@
 //! snapshot (swapped whole), the peers' state, and the counters.
 
 mod access;
+mod address;
 mod answer;
 mod attempt;
 mod balance;
 mod chunked;
 mod config;
 mod conn;
+mod cookies;
 mod core;
 mod exchange;
 mod files;
@@ -32,6 +34,7 @@ mod rewrite;
 mod route;
 mod snapshot;
 mod status;
+mod sticky;
 mod sys;
 mod timer;
 mod upload;
@@ -41,6 +44,7 @@ mod worker;
 #[cfg(test)]
 mod hostile;
 
+use balance::{Change, Told};
 use snapshot::Snapshot;
 use status::{Counters, Event};
 use std::collections::VecDeque;
@@ -185,6 +189,29 @@ impl Engine {
         for thread in threads {
             let _ = thread.join(); // a worker that died has nothing left to stop
         }
+    }
+
+    /// What the probes of a peer found: 'up', 'down' or 'drain'. It holds until the next word on it,
+    /// whatever is reloaded. `peer` is its name as written, or its address.
+    pub fn set_peer(&self, upstream: &str, peer: &str, state: &str) -> Result<(), String> {
+        let told = match state {
+            "up" => Told::Up,
+            "down" => Told::Down,
+            "drain" => Told::Drain,
+            other => return Err(format!("state: '{other}' is none of up, down, drain")),
+        };
+        let snapshot = self.shared.snapshot();
+        let found = snapshot.groups.iter().find(|group| group.name == upstream);
+        let group = found.ok_or_else(|| format!("there is no upstream '{upstream}'"))?;
+        let change = group.set_peer(peer, told, sys::now_ms());
+        match change.ok_or_else(|| format!("upstream {upstream} has no peer '{peer}'"))? {
+            Change::None => {}
+            Change::Up => self.shared.event(true, upstream, peer, "its probes say so"),
+            Change::Down => self
+                .shared
+                .event(false, upstream, peer, "its probes say so"),
+        }
+        Ok(())
     }
 
     /// The shape of docs/decisions/0002, as JSON.

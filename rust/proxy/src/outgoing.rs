@@ -29,8 +29,14 @@ pub fn destination(
         Upstream::Named(name) => {
             let text = name.value(&context);
             let rest = text.strip_prefix(b"http://").unwrap_or(&text);
-            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
-            let (host, uri) = rest.split_at(end.unwrap_or(rest.len()));
+            let (host, uri) = if rest.starts_with(b"unix:") {
+                let colon = rest[5..].iter().position(|byte| *byte == b':');
+                let end = colon.map_or(rest.len(), |at| at + 5);
+                (&rest[..end], rest.get(end + 1..).unwrap_or_default())
+            } else {
+                let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+                rest.split_at(end.unwrap_or(rest.len()))
+            };
             let host = std::str::from_utf8(host).ok()?;
             let known = snapshot.groups.iter().find(|group| group.name == host);
             let group = match known {

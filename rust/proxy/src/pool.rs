@@ -1,15 +1,19 @@
 //! Idle upstream connections of one worker: newest first, capped and aged per group.
 
+use crate::address::{Address, Bind};
 use crate::balance::Group;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 /// One connection to a peer. `slot` is its place in the worker's routing table.
 pub struct Connection {
     pub fd: OwnedFd,
     pub slot: u32,
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Our end, where it is not the kernel's choice.
+    pub bind: Option<Bind>,
+    pub made_ms: u64,
+    pub served: u64,
     pub readable: bool,
     pub writable: bool,
     pub ended: bool,
@@ -29,11 +33,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn take(&mut self, group: u32, address: &SocketAddr) -> Option<Connection> {
+    pub fn take(
+        &mut self,
+        group: u32,
+        address: &Address,
+        bind: &Option<Bind>,
+    ) -> Option<Connection> {
         let idle = self.groups.get_mut(&group)?;
-        let at = idle
-            .iter()
-            .rposition(|item| item.connection.address == *address)?;
+        let at = idle.iter().rposition(|item| {
+            item.connection.address == *address && item.connection.bind == *bind
+        })?;
         idle.remove(at).map(|item| item.connection)
     }
 
@@ -44,15 +53,19 @@ impl Pool {
         mut connection: Connection,
         now: u64,
     ) -> Option<Connection> {
-        if group.keepalive == 0 {
+        let rules = &group.keepalive;
+        connection.served += 1;
+        let worn = connection.served >= rules.requests
+            || now.saturating_sub(connection.made_ms) > rules.time_ms;
+        if rules.most == 0 || worn {
             return Some(connection);
         }
         connection.reused = true;
         let idle = self.groups.entry(group.id).or_default();
-        let oldest = (idle.len() >= group.keepalive).then(|| idle.pop_front());
+        let oldest = (idle.len() >= rules.most).then(|| idle.pop_front());
         idle.push_back(Idle {
             connection,
-            until_ms: now + group.keepalive_timeout_ms,
+            until_ms: now + rules.timeout_ms,
         });
         oldest.flatten().map(|item| item.connection)
     }

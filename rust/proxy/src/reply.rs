@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
 use crate::pipe::{self, Pipe};
 use crate::request::Method;
-use crate::response::{self, Framing, Passing};
+use crate::response::{self, Framing, Passing, PeerHead};
 use crate::sys;
 use std::io::ErrorKind;
 
@@ -35,24 +35,30 @@ impl Client {
             return Ok(false);
         }
         if let Reply::Length(left) = forward.reply {
-            if forward.pipe.is_none() && left >= pipe::LEAST {
+            if forward.pipe.is_none() && left >= pipe::LEAST && forward.rate.0 == 0 {
                 forward.pipe = core.pipes.take();
             }
             if let Some(pipe) = forward.pipe.take() {
                 return self.take_spliced(core, exchange, forward, pipe, left);
             }
         }
+        let most = forward.allowance(core.now_ms);
         let Some(connection) = &mut forward.connection else {
             return Ok(false);
         };
-        if !connection.readable {
+        if !connection.readable || most == 0 {
             return Ok(false);
         }
         let mut scratch = std::mem::take(&mut core.scratch);
-        let result = match sys::recv(&connection.fd, &mut scratch) {
+        let most = most.min(scratch.len());
+        let result = match sys::recv(&connection.fd, &mut scratch[..most]) {
             Ok(0) => peer_ended(forward),
             Ok(count) => {
-                connection.readable = count == scratch.len() || connection.ended;
+                connection.readable = count == most || connection.ended;
+                forward.rate.2 += count as u64;
+                if let Some(last) = exchange.tries.last_mut() {
+                    last.received += count as u64;
+                }
                 self.pass(core, exchange, forward, &scratch[..count])
                     .map(|()| true)
             }
@@ -96,6 +102,10 @@ impl Client {
                     Ok(count) => {
                         left -= count as u64;
                         exchange.body_bytes += count as u64;
+                        if let Some(last) = exchange.tries.last_mut() {
+                            last.received += count as u64;
+                            last.length += count as u64;
+                        }
                         moved = true;
                     }
                     Err(error) => match error.kind() {
@@ -183,6 +193,9 @@ impl Client {
         };
         if let Some(fault) = self.judge(exchange, forward, head.status, core.now_ms) {
             self.out.truncate(begin);
+            if let Fault::Intercepted(401) = fault {
+                exchange.keep_lines(&data[..head.length], &[b"www-authenticate"]);
+            }
             return Err(fault);
         }
         let wants_reply = snapshot.is_some_and(|snapshot| snapshot.wants_reply);
@@ -192,21 +205,27 @@ impl Client {
         if let Some(last) = exchange.tries.last_mut() {
             last.status = head.status;
             last.header_ms = Some(core.now_ms);
-            last.connected_ms.get_or_insert(core.now_ms);
+        }
+        if let Some(target) = elsewhere(exchange, &data[..head.length]) {
+            self.out.truncate(begin);
+            exchange.keep_lines(&data[..head.length], KEPT);
+            return Err(Fault::Elsewhere(target));
         }
         exchange.status = head.status;
         if let Some((_, answer)) = exchange.error.filter(|error| error.1 != 0) {
             exchange.status = answer;
         }
         forward.answered = true;
+        self.note_answer(core, exchange, forward, true);
         forward.reusable = head.reusable;
         exchange.keep &= exchange.incoming.done();
         if head.status == response::SWITCHING {
             self.switch(exchange, forward);
             return self.pass_body(exchange, forward, &data[head.length..]);
         }
-        self.frame(exchange, forward, head.framing, to_head, head.status, begin);
-        if let Change::Up = forward.group.succeeded(forward.peer) {
+        let length = head.length;
+        self.frame(exchange, forward, head, to_head, begin, core.wall_s);
+        if let Change::Up = forward.group.succeeded(forward.peer, core.now_ms) {
             let peer = &forward.group.peers[forward.peer].name;
             core.shared.event(
                 true,
@@ -215,7 +234,7 @@ impl Client {
                 "a request to it was answered",
             );
         }
-        self.pass_body(exchange, forward, &data[head.length..])
+        self.pass_body(exchange, forward, &data[length..])
     }
 
     /// Whether a whole answer is one that another peer, or a page of ours, is to replace.
@@ -238,7 +257,7 @@ impl Client {
             } else {
                 usize::MAX
             };
-            let others = made < forward.group.peers.len().min(most);
+            let others = made < forward.group.tries().min(most);
             let once = exchange.request.method == Method::Once && !next.non_idempotent;
             if others && !once && now_ms < forward.until_ms {
                 return Some(Fault::Status(status));
@@ -263,11 +282,12 @@ impl Client {
         &mut self,
         exchange: &mut Exchange,
         forward: &mut Forward,
-        framing: Framing,
+        head: PeerHead,
         to_head: bool,
-        status: u16,
         begin: usize,
+        wall_s: u64,
     ) {
+        let (framing, status) = (head.framing, head.status);
         let minor = exchange.request.minor;
         let streamed = |reply| (reply, minor == 1, minor == 1);
         let (reply, chunk, keep) = match framing {
@@ -286,6 +306,9 @@ impl Client {
             response::header(&mut self.out, b"Transfer-Encoding", b"chunked");
         }
         exchange.keep &= keep;
+        if let Some(cookie) = self.sticky_cookie(exchange, forward, wall_s) {
+            response::header(&mut self.out, b"Set-Cookie", &cookie);
+        }
         self.add_headers(exchange, begin);
         response::end(&mut self.out, minor, exchange.keep);
         exchange.head_bytes = (self.out.len() - begin) as u64;
@@ -300,12 +323,14 @@ impl Client {
         data: &[u8],
     ) -> Result<(), Fault> {
         let before = self.out.len();
+        let mut payload = 0;
         let used = match &mut forward.reply {
             Reply::Head | Reply::Done => 0,
             Reply::Length(left) => {
                 let used = (*left).min(data.len() as u64) as usize;
                 *left -= used as u64;
                 exchange.body_bytes += used as u64;
+                payload = used;
                 if *left == 0 {
                     forward.reply = Reply::Done;
                 }
@@ -314,10 +339,12 @@ impl Client {
             }
             Reply::UntilClose if !forward.chunk => {
                 exchange.body_bytes += data.len() as u64;
+                payload = data.len();
                 self.send_through(data);
                 data.len()
             }
             Reply::UntilClose => {
+                payload = data.len();
                 chunked::encode(&mut self.out, data);
                 exchange.body_bytes += (self.out.len() - before) as u64;
                 self.flush();
@@ -325,11 +352,12 @@ impl Client {
             }
             Reply::Chunked(decoder) => {
                 let (out, chunk) = (&mut self.out, forward.chunk);
-                let used = decoder.decode(data, |payload| {
+                let used = decoder.decode(data, |part| {
+                    payload += part.len();
                     if chunk {
-                        chunked::encode(out, payload);
+                        chunked::encode(out, part);
                     } else {
-                        out.extend_from_slice(payload);
+                        out.extend_from_slice(part);
                     }
                 });
                 let used = used.map_err(|bad| Fault::Invalid(bad.0))?;
@@ -342,10 +370,32 @@ impl Client {
                 used
             }
         };
+        if let Some(last) = exchange.tries.last_mut() {
+            last.length += payload as u64;
+        }
         // Bytes nobody asked for: such a connection serves nobody again.
         forward.reusable &= used == data.len();
         Ok(())
     }
+}
+
+/// What an answer made elsewhere keeps of the peer's, as in nginx.
+const KEPT: &[&[u8]] = &[
+    b"content-type",
+    b"set-cookie",
+    b"content-disposition",
+    b"cache-control",
+    b"expires",
+    b"accept-ranges",
+];
+
+/// The value of X-Accel-Redirect, where it is heeded.
+fn elsewhere(exchange: &Exchange, head: &[u8]) -> Option<Vec<u8>> {
+    let options = exchange.options()?;
+    let name = b"x-accel-redirect";
+    let mut found = response::lines(head).filter(|line| line.0.eq_ignore_ascii_case(name));
+    let (_, target) = found.next()?;
+    (!options.ignores(name) && !target.is_empty()).then(|| target.to_vec())
 }
 
 fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {

@@ -173,9 +173,15 @@ pub fn pass_head(
     );
     let mut lines = parsed.headers.iter();
     let names_any = lines.any(|line| line.name.eq_ignore_ascii_case("connection"));
-    for line in parsed.headers.iter() {
+    for (index, line) in parsed.headers.iter().enumerate() {
         let name = line.name.as_bytes();
         let value = line.value.trim_ascii();
+        if is_single(name) {
+            let mut before = parsed.headers[..index].iter();
+            if before.any(|other| other.name.eq_ignore_ascii_case(line.name)) {
+                continue; // the first counts, as in nginx
+            }
+        }
         if let Some((options, context)) = &passing.rules {
             match options.line(name, value, context) {
                 Line::Drop => continue,
@@ -211,6 +217,16 @@ pub fn pass_head(
                 continue;
             }
         }
+        if name.eq_ignore_ascii_case(b"refresh") && !passing.redirect.0.is_empty() {
+            let at = value
+                .windows(4)
+                .position(|part| part.eq_ignore_ascii_case(b"url="));
+            let (head, url) = value.split_at(at.map_or(value.len(), |at| at + 4));
+            if let Some(rest) = url.strip_prefix(passing.redirect.0) {
+                header(out, name, &[head, passing.redirect.1, rest].concat());
+                continue;
+            }
+        }
         header(out, name, value);
     }
     if let (Framing::None, true) = (framing, to_head || status == 304) {
@@ -225,6 +241,27 @@ pub fn pass_head(
 /// The end of the head of a 101.
 pub fn end_switching(out: &mut Vec<u8>) {
     out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
+}
+
+fn is_single(name: &[u8]) -> bool {
+    let single: &[&[u8]] = match name.len() {
+        4 => &[b"etag"],
+        7 => &[b"expires", b"refresh"],
+        8 => &[b"location"],
+        13 => &[b"last-modified"],
+        _ => &[],
+    };
+    single.iter().any(|each| name.eq_ignore_ascii_case(each))
+}
+
+/// The lines of a head, (name, value) each.
+pub fn lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        })
 }
 
 /// Never passed on: hop-by-hop, framing, and what nginx keeps to itself (Server, Date, X-Accel-*).

@@ -323,3 +323,17 @@ fn holds(test: &Test, exchange: &mut Exchange, view: &View) -> bool {
         }
     }
 }
+
+/// Percent-decoding, leniently: what is no escape stays as it is.
+pub fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let hex = text.get(at + 1..at + 3).filter(|_| text[at] == b'%');
+        let value = hex.and_then(|pair| std::str::from_utf8(pair).ok());
+        let value = value.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        out.push(value.unwrap_or(text[at]));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    out
+}

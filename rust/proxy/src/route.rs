@@ -12,7 +12,7 @@ use crate::files;
 use crate::forward::Forward;
 use crate::limits::Verdict;
 use crate::locations::{Found, Matched};
-use crate::request::Body;
+use crate::request::{normalise, Body};
 use crate::rewrite::{self, Code, Outcome, View};
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::status;
@@ -331,6 +331,31 @@ impl Client {
         }
         set_uri(exchange, target);
         Some(Next::Again)
+    }
+
+    /// A peer said that the answer is at this path, or at this name, of ours.
+    pub fn go_elsewhere(&mut self, core: &mut Core, exchange: &mut Exchange, target: &[u8]) {
+        exchange.error = None;
+        if target.starts_with(b"@") {
+            if let Some(Next::Done) = self.redirect_within(core, exchange, target) {
+                return;
+            }
+        } else {
+            let question = target.iter().position(|byte| *byte == b'?');
+            let path = &target[..question.unwrap_or(target.len())];
+            let mut uri = Vec::new();
+            let decoded = crate::rewrite::unescape(path);
+            let up = decoded
+                .split(|byte| *byte == b'/')
+                .any(|part| part == b"..");
+            if up || !path.starts_with(b"/") || normalise(path, &mut uri).is_err() {
+                return self.fail(core, exchange, 404);
+            }
+            exchange.request.become_get();
+            set_uri(exchange, target);
+            exchange.request.uri = uri;
+        }
+        self.route(core, exchange);
     }
 
     /// limit_conn and limit_req: a status when it ends here, 0 when it waits.

@@ -1,7 +1,8 @@
 //! The configuration compiled for serving: immutable, shared by all workers, swapped whole.
 
 use crate::access::Network;
-use crate::balance::{Group, Peer};
+use crate::address::Address;
+use crate::balance::{Group, Keepalive, Peer};
 use crate::config::{self, Config, Limits};
 use crate::filters;
 use crate::limits::{CountLimit, RateLimit, Zones};
@@ -9,6 +10,7 @@ use crate::locations::{Compiler, Found, Matched, Tree};
 use crate::log::{self, LogFile};
 use crate::maps::{self, Map};
 use crate::rewrite::{self, Code};
+use crate::sticky::Sticky;
 use crate::sys;
 use crate::vars::{Scope, Template};
 use pcre2::bytes::Regex;
@@ -362,21 +364,25 @@ fn group(
 ) -> Result<Group, String> {
     let mut peers = Vec::new();
     for peer in upstream.peers {
-        let found = peer
-            .address
-            .to_socket_addrs()
-            .map_err(|error| format!("upstream {}: {}: {error}", upstream.name, peer.address))?;
-        for address in found {
-            peers.push(Peer {
-                name: peer.address.clone(),
-                address,
-                weight: i64::from(peer.weight),
-                max_fails: peer.max_fails,
-                fail_timeout_ms: peer.fail_timeout_ms,
-                backup: peer.backup,
-                down: peer.down,
-                max_conns: peer.max_conns,
-            });
+        let shaped = |address: Address| Peer {
+            weight: i64::from(peer.weight),
+            max_fails: peer.max_fails,
+            fail_timeout_ms: peer.fail_timeout_ms,
+            backup: peer.backup,
+            down: peer.down,
+            drain: peer.drain,
+            max_conns: peer.max_conns,
+            slow_start_ms: peer.slow_start_ms,
+            ..Peer::new(&peer.address, address)
+        };
+        for address in addresses(&peer.address)
+            .map_err(|error| format!("upstream {}: {}: {error}", upstream.name, peer.address))?
+        {
+            let mut made = shaped(address);
+            if !peer.route.is_empty() {
+                made.id.clone_from(&peer.route);
+            }
+            peers.push(made);
         }
     }
     let old = before.and_then(|old| old.groups.iter().find(|old| old.name == upstream.name));
@@ -390,19 +396,32 @@ fn group(
             .unwrap_or(0)
     });
     let id = old.map_or(next + index as u32, |old| old.id);
-    let mut group = Group::new(
-        id,
-        upstream.name,
-        peers,
-        upstream.keepalive,
-        upstream.keepalive_timeout_ms,
-    );
+    let keepalive = Keepalive {
+        most: upstream.keepalive,
+        timeout_ms: upstream.keepalive_timeout_ms,
+        requests: upstream.keepalive_requests,
+        time_ms: upstream.keepalive_time_ms,
+    };
+    let mut group = Group::new(id, upstream.name, peers, keepalive);
     group.method = crate::method::Method::compile(&upstream.balance, scope)?;
+    let sticky = upstream.sticky.as_ref();
+    group.sticky = sticky
+        .map(|sticky| Sticky::compile(sticky, scope))
+        .transpose()?;
+    group.queue = upstream.queue;
     group.build();
     if let Some(old) = old {
         group.inherit(old);
     }
     Ok(group)
+}
+
+/// Where 'HOST:PORT' or 'unix:PATH' is.
+fn addresses(text: &str) -> std::io::Result<Vec<Address>> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(vec![Address::Unix(path.into())]);
+    }
+    Ok(text.to_socket_addrs()?.map(Address::Ip).collect())
 }
 
 /// The one opened already, a new one, or the old one where a reload may not open it any more.

@@ -1,6 +1,6 @@
 //! Counters, events, and the status as docs/decisions/0002 has it.
 
-use crate::balance::Group;
+use crate::balance::{Group, Peer, State, Told};
 use crate::{sys, Shared};
 use serde_json::{json, Map, Value};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -82,6 +82,20 @@ pub(crate) fn status(shared: &Shared) -> String {
     .to_string()
 }
 
+/// 'up', 'draining', 'unhealthy' (its probes say so), 'unavailable' (its answers say so), 'full' or
+/// 'down' (the configuration says so).
+fn condition(peer: &Peer, state: &State, now_ms: u64) -> &'static str {
+    match state.told {
+        _ if peer.down => "down",
+        Told::Down => "unhealthy",
+        Told::Drain => "draining",
+        Told::Up if peer.drain => "draining",
+        Told::Up if Group::is_well(peer, state, now_ms) => "up",
+        Told::Up if peer.max_conns > 0 && state.live >= peer.max_conns => "full",
+        Told::Up => "unavailable",
+    }
+}
+
 fn upstream(group: &Group, now_ms: u64) -> Value {
     let states = group.states();
     let peers = group.peers.iter().zip(&states).map(|(peer, state)| {
@@ -91,6 +105,11 @@ fn upstream(group: &Group, now_ms: u64) -> Value {
             "well": Group::is_well(peer, state, now_ms),
             "fails": state.fails,
             "requests": state.requests,
+            "failures": state.failures,
+            "active": state.live,
+            "state": condition(peer, state, now_ms),
+            "header_time_ms": state.header_ms,
+            "response_time_ms": state.answer_ms,
         })
     });
     json!({"name": group.name, "peers": peers.collect::<Vec<_>>()})

@@ -1,5 +1,6 @@
 //! The system calls the engine makes, and nothing else: every `unsafe` of the crate is here.
 
+use crate::address::{Address, Bind};
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -90,16 +91,7 @@ pub fn prepare_listener(fd: &OwnedFd) -> io::Result<()> {
 }
 
 fn no_delay(fd: &OwnedFd) {
-    let on: libc::c_int = 1;
-    unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
 }
 
 pub fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SocketAddr)> {
@@ -158,22 +150,71 @@ fn to_storage(address: &SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t)
 }
 
 /// A non-blocking connection under way. A refusal shows at the first send or as an event.
-pub fn connect(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
+pub fn connect(address: &Address, bind: Option<&Bind>) -> io::Result<OwnedFd> {
+    let family = match address {
+        Address::Ip(SocketAddr::V4(_)) => libc::AF_INET,
+        Address::Ip(SocketAddr::V6(_)) => libc::AF_INET6,
+        Address::Unix(_) => libc::AF_UNIX,
     };
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let fd = owned(unsafe { libc::socket(family, kind, 0) })?;
-    no_delay(&fd);
-    let (storage, length) = to_storage(address);
+    let (storage, length) = match address {
+        Address::Ip(address) => {
+            no_delay(&fd);
+            to_storage(address)
+        }
+        Address::Unix(path) => unix_storage(path)?,
+    };
+    if let (Some(bind), Address::Ip(_)) = (bind, address) {
+        bind_to(&fd, bind)?;
+    }
     let result = unsafe { libc::connect(fd.as_raw_fd(), (&raw const storage).cast(), length) };
     match check(result) {
         Ok(_) => Ok(fd),
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(fd),
         Err(error) => Err(error),
     }
+}
+
+fn unix_storage(path: &str) -> io::Result<(libc::sockaddr_storage, libc::socklen_t)> {
+    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
+    let out = unsafe { &mut *std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_un>() };
+    out.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    if path.len() >= out.sun_path.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in out.sun_path.iter_mut().zip(path.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let length = size_of::<libc::sa_family_t>() + path.len() + 1;
+    Ok((storage, length as libc::socklen_t))
+}
+
+fn bind_to(fd: &OwnedFd, bind: &Bind) -> io::Result<()> {
+    if bind.transparent {
+        set_option(fd, libc::SOL_IP, libc::IP_TRANSPARENT, 1)?;
+    }
+    if bind.address.port() == 0 {
+        // The port is chosen when the peer is known: more connections than ports.
+        let _ = set_option(fd, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+    } else {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    }
+    let (storage, length) = to_storage(&bind.address);
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), length) })?;
+    Ok(())
+}
+
+fn set_option(
+    fd: &OwnedFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = (&raw const value).cast();
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, size) })?;
+    Ok(())
 }
 
 /// Read into the spare room of `buffer`, which grows by nothing.

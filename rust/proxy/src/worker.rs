@@ -43,7 +43,7 @@ impl Worker {
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
             listeners: shared.doors(),
-            core: Core::new(shared)?,
+            core: Core::new(shared, wake.clone())?,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -183,7 +183,11 @@ impl Worker {
                     }
                 }
             }
-            _ => sys::event_clear(&self.wake),
+            _ => {
+                sys::event_clear(&self.wake);
+                let queued = std::mem::take(&mut self.core.queued);
+                self.core.again.extend(queued);
+            }
         }
     }
 

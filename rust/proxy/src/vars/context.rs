@@ -38,6 +38,8 @@ pub struct Try {
     pub header_ms: Option<u64>,
     pub ended_ms: Option<u64>,
     pub length: u64,
+    pub sent: u64,
+    pub received: u64,
 }
 
 /// What the less common variables look at.

@@ -88,3 +88,28 @@ pub fn forwarded_for(request: &Request, out: &mut Vec<u8>) {
         }
     }
 }
+
+fn bare(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b' ');
+    &text[..end.map_or(0, |end| end + 1)]
+}
+
+/// The value that a peer's answer gives a cookie.
+pub fn set_cookie(head: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
+    for line in head.split(|byte| *byte == b'\n').skip(1) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let value = line[colon + 1..].trim_ascii();
+        let Some(equals) = value.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        if line[..colon].eq_ignore_ascii_case(b"set-cookie") && bare(&value[..equals]) == name {
+            let rest = &value[equals + 1..];
+            let end = rest.iter().position(|byte| *byte == b';');
+            out.extend_from_slice(rest[..end.unwrap_or(rest.len())].trim_ascii());
+            return true;
+        }
+    }
+    false
+}

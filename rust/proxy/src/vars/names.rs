@@ -51,6 +51,9 @@ pub enum Variable {
     UpstreamHeaderTime,
     UpstreamResponseTime,
     UpstreamLength,
+    UpstreamSent,
+    UpstreamReceived,
+    ReplyCookie(Vec<u8>),
     Header(Vec<u8>),
     Argument(Vec<u8>),
     Cookie(Vec<u8>),
@@ -115,7 +118,8 @@ const PLAIN: &[(&str, Variable)] = &[
     ("upstream_header_time", Variable::UpstreamHeaderTime),
     ("upstream_response_time", Variable::UpstreamResponseTime),
     ("upstream_response_length", Variable::UpstreamLength),
-    ("upstream_bytes_received", Variable::UpstreamLength),
+    ("upstream_bytes_received", Variable::UpstreamReceived),
+    ("upstream_bytes_sent", Variable::UpstreamSent),
 ];
 
 impl Variable {
@@ -149,6 +153,10 @@ impl Variable {
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);
             return Some(Variable::Sent(dashed(rest)));
+        }
+        if let Some(rest) = rest("upstream_cookie_") {
+            scope.wants_reply.set(true);
+            return Some(Variable::ReplyCookie(rest.into()));
         }
         if let Some(rest) = rest("upstream_http_") {
             scope.wants_reply.set(true);

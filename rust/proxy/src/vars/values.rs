@@ -1,7 +1,7 @@
 //! The values of variables.
 
 use super::context::{Context, More, Try};
-use super::lines::{argument, cookie, forwarded_for, head_line, header, joined};
+use super::lines::{argument, cookie, forwarded_for, head_line, header, joined, set_cookie};
 use super::names::Variable;
 use crate::sys;
 use std::io::Write;
@@ -97,14 +97,16 @@ impl Variable {
                 return tries(more, out, |each, out| elapsed(each, each.header_ms, out))
             }
             Variable::UpstreamResponseTime => {
-                let end = sys::now_ms();
-                return tries(more, out, |each, out| {
-                    elapsed(each, each.ended_ms.or(Some(end)), out);
-                });
+                return tries(more, out, |each, out| elapsed(each, each.ended_ms, out));
             }
             Variable::UpstreamLength => {
                 return tries(more, out, |each, out| show(out, each.length))
             }
+            Variable::UpstreamSent => return tries(more, out, |each, out| show(out, each.sent)),
+            Variable::UpstreamReceived => {
+                return tries(more, out, |each, out| show(out, each.received))
+            }
+            Variable::ReplyCookie(name) => return set_cookie(more.reply, name, out),
             Variable::Header(name) => return joined(request, name, out),
             Variable::Argument(name) => {
                 let args = request.args.as_ref().map(|args| request.at(args));

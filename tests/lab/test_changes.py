@@ -1,0 +1,154 @@
+"""`trimaran drain`, `weight`, `disable` and `enable`, with a daemon, real flows and kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_director_role import ADDRESSES, PORT, VIP, Site, says
+
+from lan import ip, lan, wait_until
+
+STACK = f"""
+nodes:
+  director: {{address: {ADDRESSES["director"]}, interface: ens33}}
+  r1: {{address: {ADDRESSES["r1"]}, interface: ens33}}
+  r2: {{address: {ADDRESSES["r2"]}, interface: ens33}}
+virtual_routers:
+  front:
+    router_id: 51
+    addresses: [{VIP}]
+    members: {{director: 151}}
+virtual_services:
+  web:
+    listen: front:{PORT}
+    protocol: tcp
+    scheduler: wrr
+    forward: dr
+    real_servers: {{r1: {{weight: 2}}, r2: {{weight: 1}}}}
+    check: {{tcp: {{}}, interval: 300ms, timeout: 5s, retries: 1}}
+"""
+
+
+class Node:
+    """The director's node under a real daemon."""
+
+    def __init__(self, site: Site, place: Path) -> None:
+        self.site = site
+        self.run_dir = place / f"trimaran-changes-{os.getpid()}"
+        self.stack = place / "stack.yaml"
+        self.stack.write_text(STACK)
+        self.daemon: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        self.daemon = self.site.lan.run(
+            "director", sys.executable, "-m", "trimaran", "run", str(self.stack),
+            "--node", "director", "--run-dir", str(self.run_dir), stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until("the node runs", self.rows, 60)
+        wait_until("it forwards", lambda: self.site.asks(), 30)
+
+    def trimaran(self, *words: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "trimaran", *words, "--run-dir", str(self.run_dir)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        shown = subprocess.run(
+            [sys.executable, "-m", "trimaran", "status", "--json", "--run-dir", str(self.run_dir)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        answer: dict[str, Any] = json.loads(shown.stdout) if shown.returncode == 0 else {}
+        return answer
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The director's real servers by name; none while it does not run."""
+        role = self.status().get("roles", {}).get("director", {})
+        if not role.get("status"):
+            return {}
+        return {row["name"]: row for row in role["status"]["services"][0]["real_servers"]}
+
+    def mode(self, name: str) -> tuple[str, int] | None:
+        row = self.rows().get(name)
+        return (row["mode"], row["weight"]) if row else None
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with lan() as made:
+        for_director = Site(made)
+        try:
+            # The daemon's own vrrp brings the address.
+            ip("-n", made.namespace("director"), "address", "del", f"{VIP}/32", "dev", "ens33")
+            node = Node(for_director, tmp_path_factory.mktemp("node"))
+            yield node
+            node.daemon.send_signal(signal.SIGTERM)
+            node.daemon.wait(60)
+        finally:
+            for_director.close()
+
+
+def test_a_drain_waits_until_the_last_flow_has_left(node: Node) -> None:
+    with node.site.connect() as first, node.site.connect() as second:
+        held = first if says(first) == "r1" else second
+        assert says(held) == "r1"
+        said = node.trimaran("drain", "r1", "--wait", "--timeout", "0.2", status=1)
+        assert "web: r1 (192.0.2.11:8080) is drained, weight 2" in said
+        assert "left after 0.2 s" in said
+        wait_until("its table follows", lambda: [node.site.asks() for _ in range(3)] == ["r2"] * 3)
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "trimaran", "drain", "192.0.2.11", "--wait",
+             "--run-dir", str(node.run_dir)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert waiting.stdout is not None
+        assert "is drained" in waiting.stdout.readline()
+        assert says(held) == "r1", "the flow goes on"
+        assert waiting.poll() is None
+    _, shown = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert "no flow is left" in shown
+    assert "drain asked for by uid 0" in node.trimaran("status")
+
+
+def test_what_was_changed_outlives_the_role_and_the_daemon(node: Node) -> None:
+    node.trimaran("drain", "r1", "--service", "web")
+    assert node.mode("r1") == ("drained", 0)
+    before = node.status()["roles"]["director"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    wait_until("the role is back", lambda: node.mode("r1"), 60)
+    assert node.status()["roles"]["director"]["pid"] != before
+    assert node.mode("r1") == ("drained", 0)
+    node.daemon.send_signal(signal.SIGKILL)
+    node.daemon.wait(60)
+    node.start()
+    assert node.mode("r1") == ("drained", 0)
+    node.trimaran("reload")
+    assert node.mode("r1") == ("drained", 0)
+    node.trimaran("reload", "--drop-changes")
+    wait_until("it is as configured", lambda: node.mode("r1") == ("enabled", 2))
+    assert "is as the configuration has it again" in node.trimaran("events")
+
+
+def test_weights_and_modes_and_their_errors(node: Node) -> None:
+    assert "weight 5" in node.trimaran("weight", "r2", "5")
+    node.trimaran("disable", "r1")
+    wait_until("r1 is out", lambda: not node.rows()["r1"]["listed"])
+    wait_until("r2 weighs 5", lambda: node.mode("r2") == ("enabled", 5))
+    assert "5 (of 1)" in node.trimaran("status")
+    node.trimaran("enable", "r1")
+    node.trimaran("weight", "r2", "configured")
+    wait_until("r1 is in", lambda: node.rows()["r1"]["listed"])
+    assert all(row["changed"] is None for row in node.rows().values())
+    assert "did you mean 'r2'" in node.trimaran("drain", "r22", status=1)
+    assert "no virtual service 'mail'" in node.trimaran("drain", "r1", "-s", "mail", status=1)
+    assert "0 to 65535" in node.trimaran("weight", "r1", "70000", status=1)
