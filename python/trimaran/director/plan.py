@@ -114,25 +114,15 @@ def desired(
     # servers that its flows still name.
     known = {(real.service, real.address, real.port): i for i, real in found.reals.items()}
     chosen = {index for slots in found.slots.values() for index in slots.reals}
-    wanted = {
-        (wanted_services[listen_of(service)].index, real.address, real.port)
-        for service in services
-        for real in service.real_servers
-    }
-    kept = {  # its flows live on; where no table names it and none is left, it may go
-        index: replace(real, weight=0)
-        for index, real in found.reals.items()
-        if (real.service, real.address, real.port) not in wanted
-        and (real.weight or index in chosen or busy is None or index in busy)
-    }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
-    reals: dict[int, Real] = dict(kept)
+    reals: dict[int, Real] = {}
     slots: dict[int, Table] = dict.fromkeys(found.slots, Slots())
     for service in services:
-        index = wanted_services[listen_of(service)].index
+        listen = listen_of(service)
+        index = wanted_services[listen].index
         members: list[Member] = []
         for real in service.real_servers:
-            key = key_of(service, real)
+            listed = (listen, real.address, real.port) not in down
             place = known.get((index, real.address, real.port))
             if place is None:
                 place = _next(free, "real servers", MAX_REALS)
@@ -142,7 +132,7 @@ def desired(
                 real.address,
                 real.port,
                 index,
-                key not in down,
+                listed,
                 hop,
                 local,
                 tunnel,
@@ -150,9 +140,15 @@ def desired(
                 real.upper_threshold,
                 real.lower_threshold,
             )
-            if key not in down and reals[place].reachable:
+            if listed and reals[place].reachable:
                 members.append(_member(place, real))
         slots[index] = table_of(service.scheduler, members)
+    for place, gone in found.reals.items():
+        # Its flows live on. Where no table names it no new one can come, and `busy` was counted
+        # after that: then it may go.
+        may_be_named = gone.weight or place in chosen or busy is None or place in busy
+        if place not in reals and may_be_named:
+            reals[place] = replace(gone, weight=0)
     return Tables(wanted_services, reals, slots)
 
 

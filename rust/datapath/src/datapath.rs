@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
@@ -12,13 +12,14 @@ use aya::programs::{Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
-use crate::flows::{self, Patience, Sweep, Tally};
+use crate::flows::{Sweep, Tally};
 use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
 use crate::loads::{Loads, Share};
 use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
 use crate::program::{load_program, program, Hook, OURS};
 use crate::slots::{self, Slots};
+use crate::sweeper::Sweeper;
 use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
 
@@ -80,7 +81,7 @@ pub struct Datapath {
     loads: Arc<Loads>,
     room: Room,
     /// The last sweep found the table nearly full.
-    pressed: bool,
+    pressed: Arc<AtomicBool>,
 }
 
 impl Datapath {
@@ -118,25 +119,48 @@ impl Datapath {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
-        let mut ebpf = loader.load(object)?;
-        load_program(&mut ebpf, name)?;
-        let loads = Loads::open(array_fd(&ebpf, "loads")).map_err(Error::Tables)?;
-        let mut datapath = Self {
-            ebpf,
-            program: name,
-            pin_directory: pin_directory.map(Path::to_owned),
-            adopted,
-            generation: Arc::default(),
-            sync: None,
-            loads: Arc::new(loads),
-            room,
-            pressed: false,
-        };
+        let ebpf = loader.load(object)?;
+        let mut datapath = Self::of(ebpf, name, room)?;
+        datapath.pin_directory = pin_directory.map(Path::to_owned);
+        datapath.adopted = adopted;
         if !adopted {
             // Last, and so the sign that the maps beside it are whole.
             datapath.array::<u32>("layout")?.set(0, LAYOUT_VERSION, 0)?;
         }
         Ok(datapath)
+    }
+
+    /// Of an object that was loaded already: nothing of it outlives the value but what is pinned.
+    pub(crate) fn of(mut ebpf: Ebpf, name: &'static str, room: Room) -> Result<Self, Error> {
+        load_program(&mut ebpf, name)?;
+        let loads = Loads::open(array_fd(&ebpf, "loads")).map_err(Error::Tables)?;
+        Ok(Self {
+            ebpf,
+            program: name,
+            pin_directory: None,
+            adopted: false,
+            generation: Arc::default(),
+            sync: None,
+            loads: Arc::new(loads),
+            room,
+            pressed: Arc::default(),
+        })
+    }
+
+    pub(crate) fn loads(&self) -> &Loads {
+        &self.loads
+    }
+
+    pub(crate) fn pin_directory(&self) -> Option<PathBuf> {
+        self.pin_directory.clone()
+    }
+
+    pub(crate) fn program_name(&self) -> &'static str {
+        self.program
+    }
+
+    pub(crate) fn map(&mut self, name: &str) -> &mut Map {
+        self.ebpf.map_mut(name).expect(OURS)
     }
 
     /// The maps were there already, with their flows.
@@ -401,24 +425,24 @@ impl Datapath {
             .collect()
     }
 
+    /// What counts the flows, without us: a pass takes long where there are many.
+    pub fn sweeper(&mut self) -> Result<Sweeper, Error> {
+        let mut own = |name| -> Result<OwnedFd, Error> {
+            let fd = self.hash_fd(name)?;
+            fd.try_clone_to_owned().map_err(Error::Flows)
+        };
+        Ok(Sweeper {
+            flows: own("flows")?,
+            flows6: own("flows6")?,
+            room: self.room,
+            loads: Arc::clone(&self.loads),
+            pressed: Arc::clone(&self.pressed),
+        })
+    }
+
     /// Count the flows and end the expired, as of `age_s` seconds from now (0, but for tests).
     pub fn sweep(&mut self, age_s: u32) -> Result<Sweep, Error> {
-        let patience = Patience {
-            now_s: flows::now_s().saturating_add(age_s),
-            pressed: self.pressed,
-        };
-        let before = self.loads.tallies();
-        let mut sweep = Sweep::new();
-        flows::sweep::<FlowKey>(self.hash_fd("flows")?, patience, &mut sweep)
-            .map_err(Error::Flows)?;
-        let first = sweep.live;
-        flows::sweep::<FlowKey6>(self.hash_fd("flows6")?, patience, &mut sweep)
-            .map_err(Error::Flows)?;
-        sweep.settle(&self.loads, &before);
-        let nearly_full = |live: u64, room: u32| room > 1 && live * 4 > u64::from(room) * 3;
-        self.pressed = nearly_full(first, self.room.flows)
-            || nearly_full(sweep.live - first, self.room.flows6);
-        Ok(sweep)
+        self.sweeper()?.sweep(age_s)
     }
 
     /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is
@@ -456,7 +480,10 @@ impl Datapath {
         )?)
     }
 
-    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>, Error> {
+    pub(crate) fn array<V: aya::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<Array<&mut MapData, V>, Error> {
         Ok(Array::try_from(self.ebpf.map_mut(name).expect(OURS))?)
     }
 
@@ -487,7 +514,7 @@ fn array_of_maps_fd(ebpf: &Ebpf) -> BorrowedFd<'_> {
     }
 }
 
-fn is_absent(error: &MapError) -> bool {
+pub(crate) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),

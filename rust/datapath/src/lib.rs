@@ -1,6 +1,7 @@
 //! Loads and drives the eBPF director. No Python in it.
 
 mod datapath;
+mod explain;
 mod flows;
 mod keys;
 pub mod layout;
@@ -9,10 +10,12 @@ pub mod maglev;
 mod pins;
 mod program;
 mod slots;
+mod sweeper;
 pub mod sync;
 mod syscall;
 
 pub use datapath::{Datapath, Error, Room, RunResult, Way};
+pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 pub use loads::Share;

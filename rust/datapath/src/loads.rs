@@ -110,13 +110,20 @@ impl Loads {
         cell.upper.store(share.upper, Relaxed);
     }
 
+    /// Be what the others are now.
+    pub fn resemble(&self, others: &Loads) {
+        for (own, other) in self.cells().iter().zip(others.cells()) {
+            for (place, value) in own.words().into_iter().zip(other.words()) {
+                place.store(value.load(Relaxed), Relaxed);
+            }
+        }
+    }
+
     pub fn clear(&self, real: u32) {
         let Some(cell) = self.cell(real) else { return };
-        for place in [&cell.active, &cell.inactive, &cell.weight, &cell.upper] {
+        for place in cell.words() {
             place.store(0, Relaxed);
         }
-        cell.lower.store(0, Relaxed);
-        cell.overloaded.store(0, Relaxed);
     }
 
     pub fn enter(&self, real: u32, state: u8) {
@@ -144,6 +151,11 @@ impl Loads {
 }
 
 impl Cell {
+    fn words(&self) -> [&AtomicU32; 6] {
+        let [a, b, c] = [&self.active, &self.inactive, &self.weight];
+        [a, b, c, &self.upper, &self.lower, &self.overloaded]
+    }
+
     fn side(&self, state: u8) -> &AtomicU32 {
         if is_active(state) {
             &self.active
