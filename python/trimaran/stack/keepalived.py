@@ -35,6 +35,7 @@ from trimaran.stack.keepalived_method import HELP as _KIND_HELP
 from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
+from trimaran.stack.keepalived_traps import traps
 from trimaran.stack.model import Forward, RealServer, Stack, Static, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import find
@@ -54,7 +55,7 @@ def read_keepalived(
     """The stack of one node that a keepalived.conf describes, and the notes on its options. Raises
     StackError with every problem found."""
     files = files or NoFiles()
-    source, notes = expand(text, file, files)
+    source, notes = expand(text, file, files, node)
     try:
         statements = parse(source, GRAMMAR)
     except StackError as error:
@@ -85,6 +86,8 @@ class _File(InstanceReader):
         self.checks = CheckReader(walk, statements, files)
 
     def read(self) -> tuple[Stack, list[Note]]:
+        for trap in traps(self.top):
+            self.walk.warn(trap.statement.place, trap.statement.name, trap.message)
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
         self.globals = self._options(blocks, GLOBAL)
         if "script_user" in self.globals:

@@ -125,7 +125,8 @@ def _global() -> list[list[Directive]]:
              "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
              "dbus_service_name dbus_no_interface_name state_dump_file stats_dump_file "
              "json_dump_file json_version data_use_instance keepalived_script_user "
-             "disable_script_security", "`trimaran status --json` and `trimaran events` tell"),
+             "disable_script_security",
+             "`trimaran vrrp dump`, `trimaran status --json` and `trimaran events` tell"),
         rows(_NO, "0+", "net_namespace net_namespace_ipvs",
              "start the daemon in that namespace instead"),
     ]  # fmt: skip
