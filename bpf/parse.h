@@ -16,6 +16,8 @@ struct window {
 	__u32 gso_size; /* 0: not a GSO packet */
 };
 
+#define FROM_REAL 1 /* beside enum real_flags: an answer to be translated back */
+
 enum shape {
 	SHAPE_OTHER,      /* nothing we could serve */
 	SHAPE_PORTS,      /* TCP or UDP: the key is set */
@@ -40,9 +42,11 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 fragmentation;
 	__u8 may_fragment; /* IPv4 without DF */
-	__u8 forward;      /* flags of the real server that was chosen: REAL_TUNNEL or none */
+	__u8 forward;      /* of the real server's flags REAL_TUNNEL or REAL_NAT; FROM_REAL; or none: DR */
 	__u8 transport;    /* the packet's own protocol; 0: it has no ports of its own */
 	__u32 real;        /* that was chosen */
+	__u16 ports;       /* where they are in the frame, if they are the packet's own or quoted */
+	__u16 quoted;      /* where the packet is that an ICMP error quotes; else 0 */
 };
 
 /* The mask tells the verifier what network_of says: it is a small number. */
@@ -101,6 +105,7 @@ ALWAYS_INLINE enum shape parse_tcp(const struct window *window, void *at, __u32 
 	packet->tcp_flags = tcp->flags;
 	packet->header_length = ip_header + header;
 	packet->transport = PROTOCOL_TCP;
+	packet->ports = packet->network + ip_header;
 	return SHAPE_PORTS;
 }
 
@@ -121,6 +126,7 @@ ALWAYS_INLINE enum shape parse_udp(const struct window *window, void *at, __u32 
 	packet->tcp_flags = 0;
 	packet->header_length = ip_header + sizeof(*udp);
 	packet->transport = PROTOCOL_UDP;
+	packet->ports = packet->network + ip_header;
 	return SHAPE_PORTS;
 }
 
@@ -141,7 +147,8 @@ ALWAYS_INLINE enum shape quoted_ports(const struct window *window, void *at, __u
 	return SHAPE_ERROR;
 }
 
-ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, struct packet *packet)
+ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, __u32 outer,
+				     struct packet *packet)
 {
 	struct icmp *icmp = at;
 	struct ipv4 *inner = (void *)(icmp + 1);
@@ -158,6 +165,8 @@ ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, stru
 		return SHAPE_OTHER;
 	packet->key.source_address = inner->destination;
 	packet->key.protocol = inner->protocol;
+	packet->quoted = packet->network + outer + sizeof(*icmp);
+	packet->ports = packet->quoted + ihl;
 	return quoted_ports(window, (void *)inner + ihl, inner->protocol, packet,
 			    &packet->key.source_port);
 }
@@ -175,6 +184,8 @@ ALWAYS_INLINE enum shape parse4(const struct window *window, __u32 network, stru
 		return SHAPE_OTHER;
 	packet->is6 = 0;
 	packet->transport = 0;
+	packet->ports = 0;
+	packet->quoted = 0;
 	packet->network = network;
 	packet->protocol = ip->protocol;
 	packet->key.source_address = ip->source;
@@ -189,7 +200,7 @@ ALWAYS_INLINE enum shape parse4(const struct window *window, __u32 network, stru
 	if (UNLIKELY(ip->protocol != PROTOCOL_TCP && ip->protocol != PROTOCOL_UDP)) {
 		if (ip->protocol != PROTOCOL_ICMP || ip->fragment & be16(FRAGMENT_OFFSET))
 			return SHAPE_OTHER;
-		return parse_icmp4(window, at, packet);
+		return parse_icmp4(window, at, ihl, packet);
 	}
 	if (packet->ip_length > window->length - network)
 		return SHAPE_BROKEN;
@@ -235,7 +246,8 @@ ALWAYS_INLINE __u32 skip_extensions(const struct window *window, __u32 offset,
 	return 0;
 }
 
-ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, struct packet *packet)
+ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, __u32 outer,
+				     struct packet *packet)
 {
 	struct icmp *icmp = at;
 	struct ipv6 *inner = (void *)(icmp + 1);
@@ -249,6 +261,8 @@ ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, stru
 		return SHAPE_OTHER;
 	__builtin_memcpy(packet->key6.source_address, inner->destination, 16);
 	packet->key6.protocol = inner->next;
+	packet->quoted = packet->network + outer + sizeof(*icmp);
+	packet->ports = packet->quoted + sizeof(*inner);
 	return quoted_ports(window, inner + 1, inner->next, packet, &packet->key6.source_port);
 }
 
@@ -262,6 +276,8 @@ ALWAYS_INLINE enum shape parse6(const struct window *window, __u32 network, stru
 		return SHAPE_OTHER;
 	packet->is6 = 1;
 	packet->transport = 0;
+	packet->ports = 0;
+	packet->quoted = 0;
 	packet->network = network;
 	packet->protocol = ip->next;
 	__builtin_memcpy(packet->key6.source_address, ip->source, 16);
@@ -289,7 +305,7 @@ ALWAYS_INLINE enum shape parse6(const struct window *window, __u32 network, stru
 	case PROTOCOL_UDP:
 		return parse_udp(window, at, headers, packet, &packet->key6.source_port);
 	case PROTOCOL_ICMP6:
-		return parse_icmp6(window, at, packet);
+		return parse_icmp6(window, at, headers, packet);
 	default:
 		return SHAPE_OTHER;
 	}

@@ -28,10 +28,9 @@ class Datapath:
     @property
     def adopted(self) -> bool:
         """The maps were found pinned, with their flows."""
-    def program(self) -> tuple[int, int]:
-        """The program's descriptor (the object's own: do not close it) and kernel-wide id."""
-    def turn_to(self, hook: str) -> None:
-        """Use the other hook's program, over the same maps."""
+    def program(self, hook: str) -> tuple[int, int]:
+        """The descriptor (the object's own: do not close it) and kernel-wide id of that hook's
+        program, over the same maps."""
     def set_station(self, mac: bytes) -> None:
         """The MAC that frames for this machine have; XDP heeds no other."""
     @staticmethod
@@ -65,10 +64,11 @@ class Datapath:
             bool,
             bool,
             tuple[bytes, bytes, int, int] | None,
+            str,
             tuple[str, int, bool, str] | None,
         ]
     ]:
-        """(index, address, port, service, listed, local, hop, tunnel) of those in use."""
+        """(index, address, port, service, listed, local, hop, forward, tunnel) of those in use."""
     def set_real(
         self,
         index: int,
@@ -78,12 +78,16 @@ class Datapath:
         listed: bool,
         hop: tuple[bytes, bytes, int, int] | None,
         local: bool = False,
+        forward: str = "dr",
         tunnel: tuple[str, int, bool, str] | None = None,
     ) -> None:
         """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
-        `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,
-        with checksum, source address), the hop's MTU being that inside it. ValueError: no such
-        tunnel."""
+        `local`: it is this machine, and its flows go up; `forward`: dr, nat, or tunnel with
+        `tunnel`: (ipip, gue or gre, GUE's port, with checksum, source address), the hop's MTU being
+        that inside it. ValueError: no such method."""
+    def set_origins(self, rows: list[tuple[int, str, int, str, int, int]]) -> None:
+        """The real servers of NAT services, and in whose name they answer, all of them: (real,
+        address, port, VIP, VIP's port, protocol). ValueError: too many services share one."""
     def remove_real(self, index: int) -> None:
         """Free an index that no table and no flow names any more, and zero its counters."""
     def counters(self, index: int) -> tuple[int, int, int]:
@@ -108,8 +112,11 @@ class Datapath:
     def sync_status(self) -> dict[str, Any] | None:
         """{"peers": [{"up", "caught_up", "told", "heard", "missed", "resent"}, …in the order of
         start_sync], "learned", "unknown", "full", "refused", "error"}; None: it does not run."""
-    def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
-        """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
+    def test_run(
+        self, frame: bytes, repeat: int = 1, context: bytes | None = None
+    ) -> tuple[int, bytes, int]:
+        """Run the first program on a frame: (verdict, packet after it, mean ns of one run).
+        `context` is what the program is given beside it (struct __sk_buff or xdp_md)."""
 
 @final
 class Engine:

@@ -23,7 +23,7 @@ EXPLAINED: Mapping[str, str] = {
     "mtu": "The packet is longer than the real server's link carries, and may not or need not be "
     "fragmented here.",
     "table_full": "The flow table is full: the packet was forwarded by hash, and its flow is not "
-    "tracked. Raise max_flows.",
+    "tracked; one of a NAT service was dropped. Raise max_flows.",
     "adopted": "The flow began before this director knew it; it was forwarded by hash and tracked "
     "from here on.",
     "waiting": "The first packet here of a flow that began elsewhere: the word of another director "
@@ -32,5 +32,8 @@ EXPLAINED: Mapping[str, str] = {
     "the whole table.",
     "encapsulation": "The packet could not be put into its tunnel: it has a second VLAN tag "
     "behind tc, or the driver leaves no room before it.",
+    "forwarding_off": "A NAT real server's answer could not be routed: forwarding is off on the "
+    "interface it came in at. Set net.ipv4.ip_forward (or net.ipv6.conf.all.forwarding) to 1.",
+    "no_route": "A NAT real server's answer could not be routed: there is no route to its client.",
     "answered": "The sender of a dropped packet was told by ICMP what was the matter.",
 }

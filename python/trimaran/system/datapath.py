@@ -17,7 +17,7 @@ from trimaran.director.plan import (
     Step,
 )
 from trimaran.director.settings import FlowSyncSettings
-from trimaran.director.tables import Hop, Listen, Real, Served, Tables, Tunnel
+from trimaran.director.tables import Hop, Listen, Origin, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
 SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
@@ -58,15 +58,14 @@ class Director:
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
         self.adopted = self._native.adopted
-        self.descriptor, self.program_id = self._native.program()
 
-    def turn_to(self, hook: Hook) -> None:
-        """Use the program of that hook, over the same tables and flows."""
+    def program(self, hook: Hook) -> tuple[int, int]:
+        """The program of that hook, over the same tables and flows: a descriptor (not to be closed)
+        and its id."""
         try:
-            self._native.turn_to(hook)
+            return self._native.program(hook)
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
-        self.descriptor, self.program_id = self._native.program()
 
     def set_station(self, mac: bytes) -> None:
         """The MAC that frames for this machine have."""
@@ -78,7 +77,8 @@ class Director:
             Listen(ip_address(address), port, protocol): Served(index, bool(flags & SYNCED))
             for address, port, protocol, index, flags in self._native.services()
         }
-        reals = {
+        reals = self._native.reals()
+        found = {
             index: Real(
                 ip_address(address),
                 port,
@@ -86,13 +86,14 @@ class Director:
                 listed,
                 hop and Hop(*hop),
                 local,
+                forward,
                 tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
             )
-            for index, address, port, service, listed, local, hop, tunnel in self._native.reals()
+            for index, address, port, service, listed, local, hop, forward, tunnel in reals
         }
         named = {served.index for listen, served in services.items() if not listen.is_mark}
         slots = {index: tuple(self._native.table(index)) for index in named}
-        return Tables(services, reals, slots)
+        return Tables(services, found, slots)
 
     def apply(self, steps: Iterable[Step]) -> None:
         """Carry the steps out, in their order. Doing them twice does no harm."""
@@ -109,6 +110,7 @@ class Director:
                         real.listed,
                         hop,
                         real.local,
+                        real.forward,
                         _row(real.tunnel),
                     )
                 case SetSlots(service, slots):
@@ -120,6 +122,16 @@ class Director:
                     native.remove_service(str(address), port, protocol)
                 case FreeReal(index):
                     native.remove_real(index)
+
+    def set_origins(self, origins: Iterable[Origin]) -> None:
+        """The real servers of NAT services, all of them."""
+        self._native.set_origins(
+            [
+                (each.real, str(each.address), each.port, str(listen.address), *listen[1:])
+                for each in origins
+                for listen in (each.listen,)
+            ]
+        )
 
     def traffic(self, index: int) -> Traffic:
         """A real server's counters."""

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::flows::{self, Sweep};
 use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
+use crate::nat::{Behind, Origins};
 use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
 use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
@@ -69,6 +70,14 @@ pub enum Way {
     /// It is this machine.
     Local,
     Hop(NextHop),
+}
+
+/// The forwarding method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    Direct,
+    Tunnel(Tunnel),
+    Nat,
 }
 
 /// A test run's answer.
@@ -143,18 +152,10 @@ impl Datapath {
         self.adopted
     }
 
-    /// Use the program of another hook, over the same maps.
-    pub fn turn_to(&mut self, hook: Hook) -> Result<(), Error> {
-        if self.program != hook.program() {
-            load_program(&mut self.ebpf, hook.program())?;
-            self.program = hook.program();
-        }
-        Ok(())
-    }
-
-    /// The program's descriptor (ours) and its kernel-wide id.
-    pub fn program(&mut self) -> Result<(RawFd, u32), Error> {
-        let (fd, info) = match program(&mut self.ebpf, self.program) {
+    /// A hook's program: its descriptor (ours) and its kernel-wide id.
+    pub fn program(&mut self, hook: Hook) -> Result<(RawFd, u32), Error> {
+        load_program(&mut self.ebpf, hook.program())?;
+        let (fd, info) = match program(&mut self.ebpf, hook.program()) {
             Program::Xdp(program) => (program.fd()?.as_fd().as_raw_fd(), program.info()?),
             Program::SchedClassifier(program) => {
                 (program.fd()?.as_fd().as_raw_fd(), program.info()?)
@@ -304,26 +305,49 @@ impl Datapath {
         Ok(self.tables()?.set(service, &table, 0)?)
     }
 
-    /// The reals in use, with their indices, and their tunnels where they have one.
-    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Option<Tunnel>)>, Error> {
+    /// The reals in use, with their indices and methods.
+    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Forward)>, Error> {
         let mut found = Vec::new();
         let map = self.array::<Real>("reals")?;
         for index in 0..MAX_REALS {
             let real = map.get(&index, 0)?;
             if real.flags & REAL_USED != 0 {
-                found.push((index, real, None));
+                let forward = match real.flags & REAL_NAT {
+                    0 => Forward::Direct,
+                    _ => Forward::Nat,
+                };
+                found.push((index, real, forward));
             }
         }
         let tunnels = self.array::<Tunnel>("tunnels")?;
-        for (index, real, tunnel) in &mut found {
+        for (index, real, forward) in &mut found {
             if real.flags & REAL_TUNNEL != 0 {
-                *tunnel = Some(tunnels.get(index, 0)?);
+                *forward = Forward::Tunnel(tunnels.get(index, 0)?);
             }
         }
         Ok(found)
     }
 
-    /// Write a real server. `listed`: its flows are forwarded; `tunnel`: through it, else directly.
+    /// In whose name the real servers of NAT services answer: all of them, and no others.
+    pub fn set_origins(&mut self, behind: &[Behind]) -> Result<(), Error> {
+        let wanted = Origins::of(behind)?;
+        let mut origins = self.array::<Origin>("origins")?;
+        for (real, origin) in &wanted.each {
+            origins.set(*real, origin, 0)?;
+        }
+        let map = self.ebpf.map_mut("nat_reals").expect(OURS);
+        let mut firsts = HashMap::<_, OriginKey, u32>::try_from(map)?;
+        let there: Vec<OriginKey> = firsts.keys().collect::<Result<_, _>>()?;
+        for (key, real) in &wanted.first {
+            firsts.insert(key, real, 0)?;
+        }
+        for key in there.iter().filter(|key| !wanted.first.contains_key(*key)) {
+            firsts.remove(key)?;
+        }
+        Ok(())
+    }
+
+    /// Write a real server. `listed`: its flows are forwarded; `forward`: how.
     #[allow(clippy::too_many_arguments)]
     pub fn set_real(
         &mut self,
@@ -333,9 +357,9 @@ impl Datapath {
         service: u32,
         listed: bool,
         way: Way,
-        tunnel: Option<Tunnel>,
+        forward: Forward,
     ) -> Result<(), Error> {
-        if let Some(tunnel) = tunnel {
+        if let Forward::Tunnel(tunnel) = forward {
             self.array::<Tunnel>("tunnels")?.set(index, tunnel, 0)?;
         }
         let mut map = self.array::<Real>("reals")?;
@@ -355,7 +379,11 @@ impl Datapath {
         real.flags = REAL_USED
             | if listed { REAL_LISTED } else { 0 }
             | if way == Way::Local { REAL_LOCAL } else { 0 }
-            | tunnel.map_or(0, |_| REAL_TUNNEL);
+            | match forward {
+                Forward::Direct => 0,
+                Forward::Tunnel(_) => REAL_TUNNEL,
+                Forward::Nat => REAL_NAT,
+            };
         map.set(index, real, 0)?;
         if turn {
             real.current = 1 - current as u8;
@@ -410,12 +438,18 @@ impl Datapath {
         Ok(sweep)
     }
 
-    /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is
-    /// not restored between runs.
-    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<RunResult, Error> {
+    /// Run the program that was loaded first on one frame, `repeat` times; `ns` is the mean of one
+    /// run. The packet is not restored between runs. `context`, if given, is the program's own.
+    pub fn test_run(
+        &mut self,
+        frame: &[u8],
+        repeat: u32,
+        context: Option<&[u8]>,
+    ) -> Result<RunResult, Error> {
         let mut packet = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
+            ctx_in: context,
             data_out: Some(&mut packet),
             repeat,
             ..Default::default()

@@ -2,13 +2,13 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 17] = [
     "malformed",
     "fragment",
     "ttl",
@@ -24,6 +24,8 @@ pub const REASONS: [&str; 15] = [
     "mtu",
     "answered",
     "encapsulation",
+    "forwarding_off",
+    "no_route",
 ];
 
 /// Its place in `REASONS`.
@@ -33,6 +35,11 @@ pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
 pub const REAL_LOCAL: u8 = 4;
 pub const REAL_TUNNEL: u8 = 8;
+pub const REAL_NAT: u8 = 16;
+
+pub const NO_ORIGIN: u32 = u32::MAX;
+/// How many NAT services may share a real server and port.
+pub const MAX_ORIGINS: usize = 16;
 
 pub const TUNNEL_IPIP: u8 = 0;
 pub const TUNNEL_GUE: u8 = 1;
@@ -110,6 +117,24 @@ pub struct Tunnel {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OriginKey {
+    pub address: [u8; 16],
+    pub port: [u8; 2],
+    pub protocol: u8,
+    pub version: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub address: [u8; 16],
+    pub port: [u8; 2],
+    pub zero: u16,
+    pub next: u32,
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     pub source_address: [u8; 4],
@@ -162,6 +187,8 @@ unsafe impl Pod for ServiceKey6 {}
 unsafe impl Pod for Service {}
 unsafe impl Pod for Real {}
 unsafe impl Pod for Tunnel {}
+unsafe impl Pod for OriginKey {}
+unsafe impl Pod for Origin {}
 unsafe impl Pod for FlowKey {}
 unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for Flow {}

@@ -4,12 +4,14 @@ mod datapath;
 mod flows;
 mod keys;
 pub mod layout;
+mod nat;
 mod pins;
 pub mod sync;
 
-pub use datapath::{program_of, Datapath, Error, Hook, Room, RunResult, Way};
+pub use datapath::{program_of, Datapath, Error, Forward, Hook, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
+pub use nat::Behind;
 
 /// The compiled bpf/director.bpf.c.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/director.bpf.o"));

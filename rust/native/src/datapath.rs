@@ -15,7 +15,7 @@ use trimaran_datapath::layout::{
     TUNNEL_IPIP, TUNNEL_OVER_IPV6,
 };
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, wide, Error, Hook, Listen, Room, Way};
+use trimaran_datapath::{narrow, wide, Behind, Error, Forward, Hook, Listen, Room, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -37,8 +37,11 @@ type RealRow = (
     bool,
     bool,
     Option<Hop>,
+    &'static str,
     Option<TunnelRow>,
 );
+/// (real, address, port, VIP, VIP's port, protocol)
+type OriginRow = (u32, String, u16, String, u16, u8);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -115,7 +118,24 @@ fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
     )
 }
 
-fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
+fn forward(word: &str, tunnel: Option<TunnelRow>) -> PyResult<Forward> {
+    match (word, tunnel) {
+        ("dr", None) => Ok(Forward::Direct),
+        ("nat", None) => Ok(Forward::Nat),
+        ("tunnel", Some(row)) => Ok(Forward::Tunnel(self::tunnel(row)?)),
+        _ => {
+            let message = format!("forward is dr or nat, or tunnel with one, not {word}");
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
+fn row(index: u32, real: &Real, forward: Forward) -> RealRow {
+    let (word, tunnel) = match forward {
+        Forward::Direct => ("dr", None),
+        Forward::Nat => ("nat", None),
+        Forward::Tunnel(tunnel) => ("tunnel", Some(tunnel_row(tunnel))),
+    };
     let hop = real.hops[usize::from(real.current & 1)];
     (
         index,
@@ -130,7 +150,8 @@ fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
             hop.interface,
             hop.mtu,
         )),
-        tunnel.map(tunnel_row),
+        word,
+        tunnel,
     )
 }
 
@@ -155,11 +176,6 @@ impl Datapath {
             .map_err(raised)
     }
 
-    fn turn_to(&self, py: Python<'_>, hook: &str) -> PyResult<()> {
-        let hook = self::hook(hook)?;
-        py.detach(|| self.lock().turn_to(hook)).map_err(raised)
-    }
-
     fn set_station(&self, mac: [u8; 6]) -> PyResult<()> {
         self.lock().set_station(mac).map_err(raised)
     }
@@ -169,8 +185,9 @@ impl Datapath {
         self.lock().adopted()
     }
 
-    fn program(&self) -> PyResult<(i32, u32)> {
-        self.lock().program().map_err(raised)
+    fn program(&self, py: Python<'_>, hook: &str) -> PyResult<(i32, u32)> {
+        let hook = self::hook(hook)?;
+        py.detach(|| self.lock().program(hook)).map_err(raised)
     }
 
     #[staticmethod]
@@ -234,11 +251,11 @@ impl Datapath {
         let reals = self.lock().reals().map_err(raised)?;
         Ok(reals
             .iter()
-            .map(|(index, real, tunnel)| row(*index, real, *tunnel))
+            .map(|(index, real, forward)| row(*index, real, *forward))
             .collect())
     }
 
-    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None))]
+    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, forward="dr", tunnel=None))]
     #[allow(clippy::too_many_arguments)]
     fn set_real(
         &self,
@@ -249,9 +266,10 @@ impl Datapath {
         listed: bool,
         hop: Option<Hop>,
         local: bool,
+        forward: &str,
         tunnel: Option<TunnelRow>,
     ) -> PyResult<()> {
-        let tunnel = tunnel.map(self::tunnel).transpose()?;
+        let forward = self::forward(forward, tunnel)?;
         let way = match hop {
             _ if local => Way::Local,
             None => Way::Unknown,
@@ -264,8 +282,23 @@ impl Datapath {
         };
         let address = parsed(address)?;
         self.lock()
-            .set_real(index, address, port, service, listed, way, tunnel)
+            .set_real(index, address, port, service, listed, way, forward)
             .map_err(raised)
+    }
+
+    fn set_origins(&self, rows: Vec<OriginRow>) -> PyResult<()> {
+        let behind = rows
+            .iter()
+            .map(|(real, address, port, vip, vip_port, protocol)| {
+                Ok(Behind {
+                    real: *real,
+                    address: parsed(address)?,
+                    port: *port,
+                    service: listen(vip, *vip_port, *protocol)?,
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        self.lock().set_origins(&behind).map_err(raised)
     }
 
     fn remove_real(&self, index: u32) -> PyResult<()> {
@@ -343,15 +376,16 @@ impl Datapath {
         Ok(Some(shown))
     }
 
-    #[pyo3(signature = (frame, repeat=1))]
+    #[pyo3(signature = (frame, repeat=1, context=None))]
     fn test_run<'py>(
         &self,
         py: Python<'py>,
         frame: &[u8],
         repeat: u32,
+        context: Option<&[u8]>,
     ) -> PyResult<(i32, Bound<'py, PyBytes>, u64)> {
         let result = py
-            .detach(|| self.lock().test_run(frame, repeat))
+            .detach(|| self.lock().test_run(frame, repeat, context))
             .map_err(raised)?;
         Ok((result.verdict, PyBytes::new(py, &result.packet), result.ns))
     }
