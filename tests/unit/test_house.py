@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "python" / "trimaran"
 
 PURE_STANDARD = {
     "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
+    "errno",
     "fnmatch", "functools", "hashlib", "heapq", "hmac", "importlib", "ipaddress", "itertools",
     "json", "math", "operator", "posixpath", "random", "re", "string", "struct", "textwrap",
     "types", "typing",

@@ -53,6 +53,16 @@ def test_without_ebpf_the_director_is_refused_in_the_kernels_words() -> None:
     assert "CONFIG_BPF_SYSCALL" in finding.mend
 
 
+def test_the_kernels_ipvs_needs_ipvs_and_no_ebpf() -> None:
+    settings = DirectorSettings("node1", "ens33", "", (), hook="ipvs")
+    plan = NodePlan("node1", {"director": settings})
+    without = replace(WELL, ebpf_refusal="Function not implemented")
+    assert judge(plan, without) == []
+    (finding,) = judge(plan, replace(without, has_ipvs=False))
+    assert finding.refuses and "has no IPVS" in finding.message
+    assert finding.mend.startswith("load it (modprobe ip_vs")
+
+
 def test_a_port_that_cannot_be_had_refuses_the_proxy() -> None:
     taken = CannotRunError("port 80 of 0.0.0.0 is taken by nginx (pid 12)", "stop it")
     finding = found(replace(WELL, ports={("0.0.0.0", 80): taken}))["proxy"]

@@ -47,8 +47,9 @@ hostname ipvs-vm 2>/dev/null || echo ipvs-vm > /proc/sys/kernel/hostname
 ip link set lo up
 echo 1 > /proc/sys/net/core/bpf_jit_enable
 for p in /sys/class/virtio-ports/*; do
-  [ "$(cat $p/name)" = control ] && exec 3<> /dev/${p##*/}
+  ln -s /dev/${p##*/} /dev/vm.$(cat $p/name)
 done
+exec 3<> /dev/vm.control
 echo ready >&3
 while read -r job seconds <&3; do
   timeout -s KILL $seconds unshare -n -m -p -f --kill-child sh /run/world $job \

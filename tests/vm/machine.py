@@ -9,6 +9,8 @@ session; a test that does not ask for it pays nothing.
         vm.python("print('hello')", "an argument").output                     # a Python script
         vm.python(Path(__file__).with_name("in_the_vm.py"), vip, "rr").json() # or one from a file
 
+    with vm.relayed() as world: ...    # step by step, with our code running here: vm/relayed.py
+
 Each call is a world of its own: fresh namespaces of network, mounts and processes, so IPVS is
 empty at its start, only `lo` is there (up), nobody is in /run/netns, and whatever it started or
 made is gone at its end. Within it make namespaces and veths as you like (`ip netns add`), by any
@@ -31,20 +33,25 @@ import select
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vm.guest import initramfs
 from vm.kernel import NoMachineError, kernel
+from vm.relayed import World
 
 ROOT = Path(__file__).parents[2]
 BOOT_S = 150.0  # 10 s on a quiet machine; a test's own time limit is 180 s
+RELAYED_S = 600.0
+PATIENCE_S = 120.0  # for one answer of a relay
 GRACE_S = 60.0  # for the guest to tell of a command that it ended itself
 
 
@@ -81,6 +88,8 @@ class Machine:
         (self._directory / "initrd").write_bytes(initramfs(unpacked, self._directory / "jobs"))
         self._console = self._directory / "console"
         self._count = 0
+        self._port, self._far = socket.socketpair()
+        self._port.settimeout(PATIENCE_S)
         self._buffer = b""
         with (self._directory / "qemu").open("wb") as complaints:
             self._process = subprocess.Popen(
@@ -89,7 +98,9 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 preexec_fn=_die_with_parent,
+                pass_fds=[self._far.fileno()],
             )
+        self._far.close()
         try:
             self._expect("ready", BOOT_S)
         except BaseException:
@@ -109,6 +120,8 @@ class Machine:
             -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng
             -device virtio-serial-pci
             -chardev stdio,id=control,signal=off -device virtserialport,chardev=control,name=control
+            -chardev socket,id=relay,fd={self._far.fileno()}
+            -device virtserialport,chardev=relay,name=relay
         """.split()
         return [*words, "-append", "console=ttyS0 quiet panic=-1 mitigations=off audit=0"]
 
@@ -117,6 +130,27 @@ class Machine:
     ) -> Answer:
         """Run a shell script in a world of its own, ended after `timeout_s` of the guest's clock
         (status 137). Raises GuestError if it fails, unless `check` is False."""
+        self._start(script, timeout_s)
+        answer = self._finish(timeout_s)
+        if check and answer.status:
+            raise GuestError(f"{name}: exit {answer.status}\n{answer.output}{answer.errors}")
+        return answer
+
+    @contextmanager
+    def relayed(self) -> Iterator[World]:
+        """A world that is driven step by step."""
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py"))]
+        self._start(shlex.join([*command, "/dev/vm.relay"]), RELAYED_S)
+        world = World(self._port)
+        try:
+            yield world
+        finally:
+            world.ask(b"Q")
+            answer = self._finish(PATIENCE_S)
+        if answer.status:
+            raise GuestError(f"the relay: exit {answer.status}\n{answer.errors}")
+
+    def _start(self, script: str, timeout_s: float) -> None:
         self._count += 1
         job = self._directory / "jobs" / str(self._count)
         job.mkdir()
@@ -128,12 +162,13 @@ class Machine:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise GuestError(f"the test machine is gone: {self._last_words()}") from None
+
+    def _finish(self, timeout_s: float) -> Answer:
         self._expect(str(self._count), timeout_s + GRACE_S)
+        job = self._directory / "jobs" / str(self._count)
         status = int((job / "status").read_text())
         answer = Answer(status, (job / "output").read_text(), (job / "errors").read_text())
         shutil.rmtree(job)
-        if check and status:
-            raise GuestError(f"{name}: exit {status}\n{answer.output}{answer.errors}")
         return answer
 
     def transcript(self, commands: Sequence[str], *, timeout_s: float = 60.0) -> list[Answer]:
@@ -187,6 +222,7 @@ class Machine:
         """End it. Idempotent."""
         self._process.kill()
         self._process.wait()
+        self._port.close()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -135,6 +135,14 @@ def end(address: Address, port: int) -> str:
     return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
 
+def name(service: Service) -> str:
+    """A service's, in listings."""
+    if isinstance(service.key, Mark):
+        return f"FWM  {service.key.mark}" + " IPv6" * (service.key.version == 6)
+    place = end(service.key.address, service.key.port)
+    return f"{PROTOCOLS[service.key.protocol]:<4} {place}"
+
+
 # --- titles and entries
 
 
@@ -158,9 +166,9 @@ def _title(view: View) -> str:
 def _entry(row: ServiceRow, view: View, exact: bool, in_order: bool) -> str:
     rows = sorted_destinations(row.destinations) if in_order else row.destinations
     if view is View.RULES:
-        name = _rule_name(row.service)
-        lines = [f"-A {name} -s {row.service.scheduler}{_rule_options(row.service)}"]
-        lines += [f"-a {name} {_rule(each)}" for each in rows]
+        place = _rule_name(row.service)
+        lines = [f"-A {place} -s {row.service.scheduler}{_rule_options(row.service)}"]
+        lines += [f"-a {place} {_rule(each)}" for each in rows]
     else:
         lines = [_service_line(row, view, exact)]
         lines += [_destination_line(each, view, exact) for each in rows]
@@ -168,35 +176,29 @@ def _entry(row: ServiceRow, view: View, exact: bool, in_order: bool) -> str:
 
 
 def _service_line(row: ServiceRow, view: View, exact: bool) -> str:
-    service = row.service
-    if isinstance(service.key, Mark):
-        name = f"FWM  {service.key.mark}" + " IPv6" * (service.key.version == 6)
-    else:
-        place = end(service.key.address, service.key.port)
-        name = f"{PROTOCOLS[service.key.protocol]:<4} {place}"
     if view in (View.STATISTICS, View.RATES):
-        return f"{name:<33}" + "".join(_numbers(row.counters, view, exact))
-    return f"{name} {service.scheduler}{_options(service)}"
+        return f"{name(row.service):<33}" + "".join(_numbers(row.counters, view, exact))
+    return f"{name(row.service)} {row.service.scheduler}{_options(row.service)}"
 
 
 def _destination_line(row: DestinationRow, view: View, exact: bool) -> str:
     there, load = row.destination, row.load
-    name = f"  -> {end(there.address, there.port):<28}"
+    start = f"  -> {end(there.address, there.port):<28}"
     if view in (View.STATISTICS, View.RATES):
         numbers = _numbers(row.counters, view, exact)
         if view is View.RATES:  # of a destination, these are never shortened
             numbers[:3] = _numbers(row.counters, view, True)[:3]
-        return name + "".join(numbers)
+        return start + "".join(numbers)
     values: tuple[int | str, ...]
     if view is View.THRESHOLDS:
         values = (there.upper, there.lower, load.active, load.inactive)
-        return name + COLUMNS[view][0] % values
+        return start + COLUMNS[view][0] % values
     if view is View.PERSISTENT:
         values = (there.weight, load.persistent, load.active, load.inactive)
-        return name + COLUMNS[view][0] % values
+        return start + COLUMNS[view][0] % values
     middle = f"{_tunnel(row):<13} " if view is View.TUNNELS else ""
     counts = f"{load.active:<10} {load.inactive:<10}"
-    return f"{name} {METHODS[there.method]:<7} {middle}{there.weight:<6} {counts}"
+    return f"{start} {METHODS[there.method]:<7} {middle}{there.weight:<6} {counts}"
 
 
 def _tunnel(row: DestinationRow) -> str:

@@ -75,7 +75,8 @@ class FlowSyncSettings:
 
 @dataclass(frozen=True)
 class DirectorSettings:
-    """Everything the director process of one node runs. `pin_directory` is on bpffs."""
+    """Everything the director process of one node runs. `pin_directory` is on bpffs;
+    `state_file` remembers what was made in the kernel's IPVS."""
 
     node: str
     interface: str
@@ -83,4 +84,5 @@ class DirectorSettings:
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
     flow_sync: FlowSyncSettings | None = None
-    hook: Literal["auto", "tc", "xdp"] = "auto"
+    hook: Literal["auto", "tc", "xdp", "ipvs"] = "auto"
+    state_file: str = ""

@@ -23,8 +23,10 @@ from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import clock, neighbours
-from trimaran.system.director_machine import Condition, DirectorMachine, Figures
+from trimaran.system.director_condition import Condition, Figures, Machine
+from trimaran.system.director_machine import DirectorMachine
 from trimaran.system.errors import CannotRunError
+from trimaran.system.ipvs_machine import IpvsMachine
 
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
@@ -44,7 +46,7 @@ class DirectorRole:
         self._settings = settings
         self._changes = DirectorChanges(settings.services, overlay, self._event)
         self._thread = ThreadPoolExecutor(1)
-        self._machine: DirectorMachine
+        self._machine: Machine
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
@@ -55,7 +57,7 @@ class DirectorRole:
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
-        self._machine = await self._in_thread(lambda: DirectorMachine(self._settings))
+        self._machine = await self._in_thread(lambda: _machine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
         self._health.begin(down)
         try:
@@ -282,6 +284,10 @@ class DirectorRole:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _machine(settings: DirectorSettings) -> Machine:
+    return IpvsMachine(settings) if settings.hook == "ipvs" else DirectorMachine(settings)
 
 
 def configuration(channel: Channel) -> tuple[DirectorSettings, Overlay]:

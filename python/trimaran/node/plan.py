@@ -21,6 +21,7 @@ from trimaran.health.settings import (
     ScriptSettings,
     Target,
 )
+from trimaran.node.plan_notify import notify_settings
 from trimaran.node.plan_vrrp import vrrp_settings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -41,7 +42,7 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
             [Problem(Place(file), f"there is no node '{node}'", suggestion(node, stack.nodes))]
         )
     roles: dict[str, RoleSettings] = {}
-    director = _director(stack, node, pins)
+    director = _director(stack, node, state, pins)
     if director.services:
         roles["director"] = director
     addresses = resolve.real_server_addresses(stack, node)
@@ -52,12 +53,14 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     roles |= _named("proxy", _proxies(stack, node))
     roles |= _named("site", _sites(stack, node))
     vrrp = vrrp_settings(stack, node)
+    if vrrp.routers and (notify := notify_settings(stack, node)):
+        roles["notify"] = notify  # before vrrp, whose last words it passes on
     if vrrp.routers:
         roles["vrrp"] = vrrp
     return NodePlan(node, roles)
 
 
-def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
+def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> DirectorSettings:
     services = tuple(
         settings
         for name, service in stack.virtual_services.items()
@@ -69,8 +72,9 @@ def _director(stack: Stack, node: str, pins: PurePath) -> DirectorSettings:
         stack.nodes[node].interface,
         str(pins),
         services,
-        flow_sync=_flow_sync(stack, node),
+        flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
         hook=stack.datapath,
+        state_file=str(state / "ipvs.json"),
     )
 
 

@@ -11,7 +11,7 @@ from trimaran.director.settings import DirectorSettings
 from trimaran.node.firewall import TCP, VRRP, Chain, Packet, dropped_by, from_iptables, from_nft
 from trimaran.node.settings import NodePlan, RealServerRoleSettings
 from trimaran.proxy.settings import ProxySettings
-from trimaran.system import facts
+from trimaran.system import facts, ipvs_machine
 from trimaran.system.errors import CannotRunError
 from trimaran.system.netlink import Holding, Netlink
 from trimaran.system.sockets import bind_refusal
@@ -34,13 +34,14 @@ class Finding:
 class Facts:
     """What `look` saw. `ebpf_refusal` is in the kernel's words, None where it does not refuse;
     `holders` are the interfaces that carry a real server's virtual address; `ports` says why one
-    cannot be had."""
+    cannot be had; `has_ipvs` is asked where it is used."""
 
     capabilities: frozenset[int]
     ebpf_refusal: str | None
     holders: dict[IPv4Address, tuple[Holding, ...]]
     ports: dict[tuple[str, int], CannotRunError]
     chains: dict[str, Chain]
+    has_ipvs: bool = True
 
 
 def look(plan: NodePlan) -> Facts:
@@ -63,10 +64,16 @@ def look(plan: NodePlan) -> Facts:
     return Facts(
         capabilities=facts.capabilities(),
         ebpf_refusal=facts.ebpf_refusal() if DirectorSettings in kinds else None,
+        has_ipvs=not _uses_ipvs(plan) or ipvs_machine.is_possible(),
         holders=holders,
         ports=ports,
         chains=from_nft(facts.nft_ruleset()) | from_iptables(facts.legacy_iptables_rules()),
     )
+
+
+def _uses_ipvs(plan: NodePlan) -> bool:
+    directors = (each for each in plan.roles.values() if isinstance(each, DirectorSettings))
+    return any(settings.hook == "ipvs" for settings in directors)
 
 
 def judge(plan: NodePlan, seen: Facts) -> list[Finding]:
@@ -99,6 +106,10 @@ def _judge_role(role: str, settings: object, seen: Facts) -> Iterator[Finding]:
 
 
 def _judge_director(role: str, settings: DirectorSettings, seen: Facts) -> Iterator[Finding]:
+    if settings.hook == "ipvs":
+        if not seen.has_ipvs:
+            yield Finding(role, ipvs_machine.NO_IPVS, ipvs_machine.MEND, refuses=True)
+        return
     if seen.ebpf_refusal is not None:
         message = f"the kernel lets us use no eBPF ({seen.ebpf_refusal}), which the director needs"
         mend = "use Linux 5.17 or later with CONFIG_BPF_SYSCALL, as root, without a filter on bpf()"

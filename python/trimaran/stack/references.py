@@ -285,6 +285,21 @@ def _flow_sync(stack: Stack) -> Iterator[Finding]:
             yield Finding(("nodes", name), message, at_key=True)
 
 
+def _ipvs(stack: Stack) -> Iterator[Finding]:
+    """What the kernel's IPVS does otherwise than our own data plane."""
+    if stack.datapath != "ipvs":
+        return
+    for name, service in stack.virtual_services.items():
+        if _split(service.listen)[1] == 0:
+            message = "the kernel's IPVS serves every port only to persistent clients"
+            help_ = "name a port, or write datapath: auto"
+            yield Finding(("virtual_services", name, "listen"), message, help_)
+    if stack.flow_sync is not None:
+        message = "flow_sync has no effect with datapath: ipvs"
+        help_ = "the kernel's own daemons do that: ipvsadm --start-daemon"
+        yield Finding(("flow_sync",), message, help_, fatal=False, at_key=True)
+
+
 def _proxies(stack: Stack) -> Iterator[Finding]:
     for name, proxy in stack.proxies.items():
         path = ("proxies", name)
@@ -377,6 +392,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     _real_servers,
     forwarding,
     _flow_sync,
+    _ipvs,
     _proxies,
     _sites,
     _ports,

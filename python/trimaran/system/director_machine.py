@@ -1,8 +1,7 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives."""
 
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSetti
 from trimaran.director.tables import Hop, Origin, Tables
 from trimaran.system import clock
 from trimaran.system.attachment import Attachment
-from trimaran.system.datapath import Count, DatapathError, Director, Hook, Traffic
+from trimaran.system.datapath import Count, DatapathError, Director, Hook
+from trimaran.system.director_condition import Condition, Figures
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
@@ -19,27 +19,6 @@ from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Whether it forwards, and why not; `attached` is why the program was attached just now, empty
-    when it was in its place."""
-
-    well: bool
-    cause: str
-    attached: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is counted: by real server, and over all."""
-
-    flows: Mapping[RealKey, tuple[int, int]]
-    traffic: Mapping[RealKey, Traffic]
-    reasons: Mapping[str, int]
-    live: int
-    local: Set[RealKey]
 
 
 class DirectorMachine:
@@ -270,7 +249,7 @@ class DirectorMachine:
 
     def _hook_for(self, link: Link) -> tuple[Hook, str]:
         """XDP where there is a driver to have it, unless the configuration says which; and why."""
-        if self._settings.hook != "auto":
+        if self._settings.hook == "tc" or self._settings.hook == "xdp":
             return self._settings.hook, "as the configuration says"
         if self._attachment.has_driver(link.index):
             return "xdp", f"the driver of {link.name} has it"

@@ -15,8 +15,18 @@ from trimaran.director.ipvs import (
     State,
     Timeouts,
 )
+from trimaran.director.ipvs_errors import meaning
 from trimaran.director.ipvs_wire import FAMILY, Command, Message, decode, encode
 from trimaran.system.generic_netlink import GenericNetlink, Wire
+
+
+class IpvsError(OSError):
+    """The kernel refused a change; `strerror` is ipvsadm's word for it."""
+
+    def __init__(self, message: Message, error: OSError) -> None:
+        number = error.errno or 0
+        super().__init__(number, meaning(message.command, number) or error.strerror)
+        self.message = message
 
 
 class Ipvs:
@@ -43,8 +53,11 @@ class Ipvs:
         self.close()
 
     def do(self, message: Message) -> None:
-        """Carry a change out."""
-        self._netlink.ask(encode(message))
+        """Carry a change out. Raises IpvsError."""
+        try:
+            self._netlink.ask(encode(message))
+        except OSError as error:
+            raise IpvsError(message, error) from error
 
     def info(self) -> Info:
         """Its version, and its size."""

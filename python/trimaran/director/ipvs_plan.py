@@ -1,0 +1,181 @@
+"""Settings and health -> what the kernel's IPVS is to have -> the changes from what it has.
+
+Whose something is, in a table that others may write to as well:
+
+| in the kernel | the settings name it | made by us before | then |
+|---|---|---|---|
+| a service | yes | either | it is ours: made to fit, without losing its flows |
+| a service | no | yes | removed, unless somebody put a destination into it |
+| a service | no | no | not touched |
+| a destination of a service of ours | yes | either | ours: made to fit |
+| a destination | no | yes | removed |
+| a destination | no | no | not touched |
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Any
+
+from trimaran.director.ipvs import (
+    Address,
+    Destination,
+    Listen,
+    Mark,
+    Method,
+    Service,
+    ServiceKey,
+    ServiceRow,
+)
+from trimaran.director.ipvs_wire import Command, Message
+from trimaran.director.plan import RealKey, key_of
+from trimaran.director.settings import ServiceSettings
+from trimaran.director.tables import PROTOCOLS
+
+DestinationKey = tuple[ServiceKey, Address, int]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A service, and its destinations in the order in which they are added."""
+
+    service: Service
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is ours in the kernel. Kept in a file, so that the next process knows it."""
+
+    services: Set[ServiceKey] = field(default_factory=frozenset)
+    destinations: Set[DestinationKey] = field(default_factory=frozenset)
+
+    def __or__(self, other: "Made") -> "Made":
+        return Made(self.services | other.services, self.destinations | other.destinations)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What to do, and what is ours afterwards."""
+
+    messages: tuple[Message, ...]
+    made: Made
+
+
+def service_key(service: ServiceSettings) -> ServiceKey:
+    """What identifies it in the kernel."""
+    return Listen(PROTOCOLS[service.protocol], service.address, service.port)
+
+
+def desired(services: Iterable[ServiceSettings], down: Set[RealKey]) -> dict[ServiceKey, Wanted]:
+    """What is wanted. `down`: the real servers that are not well; they are no destinations."""
+    return {
+        service_key(service): Wanted(
+            Service(service_key(service), service.scheduler),
+            tuple(
+                Destination(real.address, real.port, Method.ROUTE, real.weight)
+                for real in service.real_servers
+                if key_of(service, real) not in down
+            ),
+        )
+        for service in services
+    }
+
+
+def difference(
+    found: Iterable[ServiceRow], wanted: Mapping[ServiceKey, Wanted], made: Made
+) -> Changes:
+    """The changes, in an order in which no service is without the destinations that it keeps: what
+    comes before what goes."""
+    rows = {row.service.key: row for row in found}
+    coming: list[Message] = []
+    going: list[Message] = []
+    for key, want in wanted.items():
+        row = rows.get(key)
+        if row is None:
+            coming.append(Message(Command.NEW_SERVICE, want.service))
+        elif row.service != want.service:
+            coming.append(Message(Command.SET_SERVICE, want.service))
+        there = _destinations(row)
+        for destination in want.destinations:
+            old = there.pop((destination.address, destination.port), None)
+            if old is None or not _alike(old, destination):
+                command = Command.NEW_DEST if old is None else Command.SET_DEST
+                coming.append(Message(command, Service(key), destination=destination))
+        going += _removals(key, there.values(), made)
+    for key in made.services:
+        if key in rows and key not in wanted:
+            theirs = _destinations(rows[key])
+            ours = _removals(key, theirs.values(), made)
+            going += ours
+            if len(ours) == len(theirs):
+                going.append(Message(Command.DEL_SERVICE, Service(key)))
+    return Changes((*coming, *going), made_of(wanted))
+
+
+def made_of(wanted: Mapping[ServiceKey, Wanted]) -> Made:
+    """What is ours when the kernel has what is wanted."""
+    places = {(k, d.address, d.port) for k, want in wanted.items() for d in want.destinations}
+    return Made(frozenset(wanted), frozenset(places))
+
+
+def _destinations(row: ServiceRow | None) -> dict[tuple[Address, int], Destination]:
+    rows = row.destinations if row else ()
+    return {(r.destination.address, r.destination.port): r.destination for r in rows}
+
+
+def _alike(old: Destination, new: Destination) -> bool:
+    """Older kernels say LOCAL of a destination that is this machine."""
+    if old.method is Method.LOCAL:
+        old = replace(old, method=new.method)
+    return old == new
+
+
+def _removals(key: ServiceKey, there: Iterable[Destination], made: Made) -> list[Message]:
+    return [
+        Message(Command.DEL_DEST, Service(key), destination=destination)
+        for destination in there
+        if (key, destination.address, destination.port) in made.destinations
+    ]
+
+
+# --- the file
+
+
+def to_json(made: Made) -> bytes:
+    """For `from_json`."""
+    services = sorted(_words(key) for key in made.services)
+    destinations = sorted([_words(k), str(a), p] for k, a, p in made.destinations)
+    return json.dumps({"services": services, "destinations": destinations}).encode()
+
+
+def from_json(data: bytes) -> Made:
+    """What was written; nothing if it is damaged: what we made is adopted then where it is wanted,
+    and otherwise stays."""
+    try:
+        read = json.loads(data)
+        return Made(
+            frozenset(_key(words) for words in read["services"]),
+            frozenset(
+                (_key(words), ip_address(address), int(port))
+                for words, address, port in read["destinations"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError):
+        return Made()
+
+
+def _words(key: ServiceKey) -> list[Any]:
+    if isinstance(key, Mark):
+        return ["mark", str(key.mark), key.version]
+    return ["listen", str(key.address), key.port, key.protocol]
+
+
+def _key(words: list[Any]) -> ServiceKey:
+    kind, *rest = words
+    if kind == "mark":
+        mark, version = rest
+        return Mark(int(mark), int(version))
+    address, port, protocol = rest
+    return Listen(int(protocol), ip_address(address), int(port))
