@@ -61,14 +61,19 @@ APART int tunnel_tc(struct __sk_buff *skb, struct packet *packet, struct next_ho
 	struct ethernet ethernet;
 	__u32 length;
 
-	if (!packet || !hop || !take_hop(&window, packet) ||
-	    !make_outer(&window, packet, hash_of(packet), &outer))
+	if (!packet || !hop)
+		return TC_ACT_SHOT;
+	if (packet->network != ETHERNET_LENGTH) {
+		count(REASON_ENCAPSULATION);
+		return TC_ACT_SHOT;
+	}
+	if (!take_hop(&window, packet) || !make_outer(&window, packet, hash_of(packet), &outer))
 		return TC_ACT_SHOT;
 	__builtin_memcpy(ethernet.destination, hop->destination_mac, 6);
 	__builtin_memcpy(ethernet.source, hop->source_mac, 6);
 	ethernet.type = outer.type;
 	length = outer.length;
-	if (!BETWEEN(length, 1, sizeof(outer.v6)) || packet->network != ETHERNET_LENGTH ||
+	if (!BETWEEN(length, 1, sizeof(outer.v6)) ||
 	    bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, room_flags(&outer)) ||
 	    bpf_skb_store_bytes(skb, ETHERNET_LENGTH, &outer, length, 0) ||
 	    bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), 0)) {

@@ -22,7 +22,7 @@ CLIENT_MAC = "02:00:00:00:00:50"
 HERE = "00:00:00:00:00:00"  # test_run's device is lo: this is its address
 EGRESS = 1
 MTU = 1500
-SERVICES_OF_A_TEST = 8
+SERVICES_OF_A_TEST = 24
 
 both_hooks = pytest.mark.parametrize("rig", ["tc", "xdp"], indirect=True)
 

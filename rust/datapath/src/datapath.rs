@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::{loaded_programs, Program, ProgramError, TestRun, TestRunOptions};
+use aya::programs::{Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
@@ -17,6 +17,7 @@ use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
 use crate::nat::{Behind, Origins};
 use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
+use crate::programs::{load_program, program, Hook};
 use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
 
@@ -38,22 +39,6 @@ pub enum Error {
     Sync(io::Error),
     #[error("{0}")]
     Limit(String),
-}
-
-/// Where the program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    Tc,
-    Xdp,
-}
-
-impl Hook {
-    fn program(self) -> &'static str {
-        match self {
-            Hook::Tc => "director_tc",
-            Hook::Xdp => "director_xdp",
-        }
-    }
 }
 
 /// How many flows of each version are tracked.
@@ -501,35 +486,7 @@ impl Datapath {
     }
 }
 
-const OURS: &str = "bpf/ defines it";
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
-    ebpf.program_mut(name).expect(OURS)
-}
-
-/// Idempotent.
-fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
-    let result = match program(ebpf, name) {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        _ => unreachable!("{OURS}"),
-    };
-    match result {
-        Err(ProgramError::AlreadyLoaded) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// The name of any loaded program, and a descriptor of it; None when there is none of that id.
-pub fn program_of(id: u32) -> Result<Option<(String, OwnedFd)>, Error> {
-    // Others come and go while we look: those that cannot be read are not the one.
-    let Some(info) = loaded_programs().flatten().find(|info| info.id() == id) else {
-        return Ok(None);
-    };
-    let name = String::from_utf8_lossy(info.name()).into_owned();
-    let fd = info.fd()?.as_fd().try_clone_to_owned();
-    Ok(Some((name, fd.map_err(Error::Sync)?)))
-}
+pub const OURS: &str = "bpf/ defines it";
 
 fn is_absent(error: &MapError) -> bool {
     match error {

@@ -6,12 +6,14 @@ mod keys;
 pub mod layout;
 mod nat;
 mod pins;
+mod programs;
 pub mod sync;
 
-pub use datapath::{program_of, Datapath, Error, Forward, Hook, Room, RunResult, Way};
+pub use datapath::{Datapath, Error, Forward, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 pub use nat::Behind;
+pub use programs::{program_of, Hook};
 
 /// The compiled bpf/director.bpf.c.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/director.bpf.o"));
