@@ -57,9 +57,9 @@ def base(chance: random.Random) -> Packet:
     vip = chance.choice(list(VIPS))
     four = "." in vip
     hops = chance.choice([64] * 12 + [1])
-    ip: Packet
+    ip: Packet = IP(src=CLIENT, ttl=hops)
     if four:
-        ip = IP(src=CLIENT, dst=vip, ttl=hops)
+        ip.dst = vip
     else:
         ip = IPv6(src=CLIENT6, dst=vip, hlim=hops)
     sport, load = chance.randrange(1024, 1100), Raw(bytes(chance.randrange(40)))

@@ -1,6 +1,7 @@
 //! Loads and drives the eBPF director. No Python in it.
 
 mod datapath;
+mod explain;
 mod flows;
 mod keys;
 pub mod layout;
@@ -10,6 +11,7 @@ mod programs;
 pub mod sync;
 
 pub use datapath::{Datapath, Error, Forward, Room, RunResult, Way};
+pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 pub use nat::Behind;
