@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* The L4 director: Direct Routing and tunnelling of TCP and UDP. One core, `decide`, serves two entry points, tc
+/* The L4 director: Direct Routing, tunnelling and NAT of TCP and UDP. One core, `decide`, serves two entry points, tc
  * and XDP: each gives it a window of bytes and carries out the verdict.
  *
  * A packet for a service never goes up to the director's own stack, which would answer RST since
@@ -7,19 +7,23 @@
  */
 #include "answer.h"
 #include "maps.h"
+#include "nat.h"
 #include "parse.h"
 #include "persist.h"
 #include "reset.h"
 
 #define NSEC_PER_MSEC 1000000ULL
 #define WAIT 0xfffffffe
+#define UNTRACKED 0xfffffffd
+#define ANSWERING 0x80000000 /* in a fragment's real: it goes to the client */
 #define FRAGMENTS_WAIT_S 30 /* as long as Linux waits for the rest of a datagram */
 /* How long a packet of an unknown flow waits for a peer's word: longer than the peers' batch and its
  * way here, shorter than any retransmission (200 ms at least). */
 #define WAIT_MS 50
 
-/* ANSWER: dropped, and the sender is to be told (see hop.mtu). */
-enum verdict { PASS, DROP, FORWARD, ANSWER };
+/* ANSWER: dropped, and the sender is to be told (see hop.mtu). ROUTE: translated back, and sent where
+ * the kernel would send it. */
+enum verdict { PASS, DROP, FORWARD, ANSWER, ROUTE };
 
 /* What a client's packet does to a flow. The order is the precedence within one segment. */
 enum input { INPUT_SYN, INPUT_FIN, INPUT_ACK, INPUT_RST, INPUT_UDP, INPUT_COUNT };
@@ -124,6 +128,14 @@ ALWAYS_INLINE long pin(const struct packet *packet, const struct flow *flow)
 	return bpf_map_update_elem(&flows, &packet->key, flow, BPF_ANY);
 }
 
+/* Its flows must be tracked, or no answer is recognised. */
+ALWAYS_INLINE int is_nat(__u32 index)
+{
+	struct real *real = bpf_map_lookup_elem(&reals, &index);
+
+	return real && real->flags & REAL_NAT;
+}
+
 /* A flow's first packet here, and the real server it goes to. Anything but a SYN or a datagram is
  * older than this director's table. A lone RST is not pinned. When no pin can be made, the first is
  * hashed too: so its followers, which find no pin, go the same way. `ended`: the flow that was there
@@ -149,8 +161,8 @@ NOINLINE __u32 begin(const struct service *service, const struct packet *packet,
 	if (UNLIKELY(pin(packet, &flow))) {
 		count(REASON_TABLE_FULL);
 		if (newcomer->by_turn && !is_hashed(service->scheduler))
-			return guessed(service, newcomer);
-		return real;
+			real = guessed(service, newcomer);
+		return is_nat(real) ? UNTRACKED : real;
 	}
 	enter(flow.real, flow.state);
 	if (waits)
@@ -241,15 +253,15 @@ ALWAYS_INLINE enum verdict send_back(enum reason reason)
 	return ANSWER;
 }
 
-ALWAYS_INLINE struct fragment_key fragment_key_of(const struct packet *packet, const int is6)
+ALWAYS_INLINE struct fragment_key fragment_key_of(const struct packet *packet)
 {
 	struct fragment_key key = {
 		.id = packet->fragment_id,
 		.protocol = packet->protocol,
-		.version = is6 ? 6 : 4,
+		.version = packet->is6 ? 6 : 4,
 	};
 
-	if (is6) {
+	if (packet->is6) {
 		__builtin_memcpy(key.source_address, packet->key6.source_address, 16);
 		__builtin_memcpy(key.address, packet->key6.address, 16);
 	} else {
@@ -259,20 +271,27 @@ ALWAYS_INLINE struct fragment_key fragment_key_of(const struct packet *packet, c
 	return key;
 }
 
-NOINLINE void expect_fragments(const struct packet *packet, __u32 index, int is6)
+APART int expect_fragments(struct packet *packet, __u32 index)
 {
-	struct fragment_key key = fragment_key_of(packet, is6);
 	struct fragment fragment = { .real = index, .seen_s = now_s() };
+	struct fragment_key key;
 
-	bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY);
+	if (!packet)
+		return 0;
+	key = fragment_key_of(packet);
+	return bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY);
 }
 
 /* Where the first fragment of its datagram went. */
-NOINLINE __u32 real_of_fragment(const struct packet *packet, int is6)
+APART __u32 real_of_fragment(struct packet *packet)
 {
-	struct fragment_key key = fragment_key_of(packet, is6);
-	struct fragment *fragment = bpf_map_lookup_elem(&fragments, &key);
+	struct fragment *fragment;
+	struct fragment_key key;
 
+	if (!packet)
+		return NO_REAL;
+	key = fragment_key_of(packet);
+	fragment = bpf_map_lookup_elem(&fragments, &key);
 	if (!fragment || now_s() - fragment->seen_s > FRAGMENTS_WAIT_S)
 		return NO_REAL;
 	return fragment->real;
@@ -310,7 +329,7 @@ ALWAYS_INLINE enum verdict send_to(__u32 index, const struct window *window,
 							     drop(REASON_MTU);
 	account(index, window, packet, is_new);
 	packet->real = index;
-	packet->forward = real->flags & REAL_TUNNEL;
+	packet->forward = real->flags & (REAL_TUNNEL | REAL_NAT);
 	return FORWARD;
 }
 
@@ -335,6 +354,27 @@ ALWAYS_INLINE enum verdict reset(const struct service *service, const struct pac
 	return ANSWER;
 }
 
+ALWAYS_INLINE enum verdict send_back_to_client(struct packet *packet, __u32 index)
+{
+	packet->real = index;
+	packet->forward = FROM_REAL;
+	if (packet->ttl <= 1)
+		return drop(REASON_TTL);
+	return ROUTE;
+}
+
+/* What is for no service may be a NAT real server's word to its client. */
+ALWAYS_INLINE enum verdict answer_of_real(struct packet *packet)
+{
+	__u32 index = origin_of(packet);
+
+	if (index == NO_ORIGIN)
+		return PASS;
+	if (packet->fragmentation == FIRST_FRAGMENT)
+		expect_fragments(packet, index | ANSWERING);
+	return send_back_to_client(packet, index);
+}
+
 /* The core. FORWARD sets `hop`, ANSWER its mtu (0: the TTL was the matter; ANSWER_RESET: the flow is
  * over); nothing of the packet is changed here. */
 ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
@@ -352,10 +392,12 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 	case SHAPE_ERROR:
 		break;
 	case SHAPE_FRAGMENT:
-		index = real_of_fragment(packet, is6);
+		index = real_of_fragment(packet);
 		if (index == NO_REAL)
 			return refuse(packet, REASON_FRAGMENT, is6);
 		packet->header_length = 0;
+		if (index & ANSWERING)
+			return send_back_to_client(packet, index & ~ANSWERING);
 		return send_to(index, window, packet, 0, 0, hop);
 	case SHAPE_BROKEN:
 		return refuse(packet, REASON_MALFORMED, is6);
@@ -366,7 +408,7 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 	}
 	service = service_of(packet, is6);
 	if (!service)
-		return PASS;
+		return answer_of_real(packet);
 	flow = is6 ? bpf_map_lookup_elem(&flows6, &packet->key6) :
 		     bpf_map_lookup_elem(&flows, &packet->key);
 	input = input_of(packet);
@@ -390,6 +432,8 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 			return drop(REASON_WAITING);
 		if (index == NO_REAL)
 			return drop(REASON_NO_REAL_SERVER);
+		if (index == UNTRACKED)
+			return DROP;
 	} else {
 		if (UNLIKELY(still_waits(flow)) && !is_error)
 			return drop(REASON_WAITING);
@@ -400,7 +444,7 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 	/* An ICMP error goes where its flow does; none is sent about it. */
 	verdict = send_to(index, window, packet, is_new && !is_error, !is_error, hop);
 	if (UNLIKELY(packet->fragmentation == FIRST_FRAGMENT) && verdict == FORWARD)
-		expect_fragments(packet, index, is6);
+		expect_fragments(packet, index);
 	return verdict;
 }
 
@@ -459,11 +503,39 @@ ALWAYS_INLINE int rewrite(const struct window *window, const struct packet *pack
 {
 	struct ethernet *ethernet = window->data;
 
-	if (!take_hop(window, packet))
+	if ((void *)(ethernet + 1) > window->end || !take_hop(window, packet))
 		return 0;
 	__builtin_memcpy(ethernet->destination, hop->destination_mac, 6);
 	__builtin_memcpy(ethernet->source, hop->source_mac, 6);
 	return 1;
+}
+
+/* Who sent the packet, as 16 bytes; 0: it is not there. */
+ALWAYS_INLINE int sender_of(const struct window *window, const struct packet *packet, __be32 *sender)
+{
+	struct ipv4 *ip = network_header(window, packet);
+	struct ipv6 *ip6 = (void *)ip;
+
+	if (packet->is6) {
+		if ((void *)(ip6 + 1) > window->end)
+			return 0;
+		__builtin_memcpy(sender, ip6->source, 16);
+		return 1;
+	}
+	if ((void *)(ip + 1) > window->end)
+		return 0;
+	sender[0] = ip->source;
+	return 1;
+}
+
+#define MUST_ANSWER (-2) /* no action of tc or XDP */
+
+/* The kernel has no way to a NAT flow's client. */
+ALWAYS_INLINE enum verdict refuse_route(long route)
+{
+	if (route == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return send_back(REASON_MTU);
+	return drop(route == BPF_FIB_LKUP_RET_FWD_DISABLED ? REASON_FORWARDING_OFF : REASON_NO_ROUTE);
 }
 
 #include "tunnel.h"

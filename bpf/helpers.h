@@ -31,7 +31,8 @@
 	})
 
 #define NOINLINE static __attribute__((noinline))
-/* Verified by itself, once, whoever calls it; what it is given may be null to it. */
+/* Not static: verified once, for any arguments, not again for each way to a call. Pointers may be 0
+ * then, and a frame must be looked at anew. */
 #define APART __attribute__((noinline))
 #define be32(x) __builtin_bswap32(x)
 #define be16(x) ((__u16)__builtin_bswap16(x))
@@ -63,6 +64,14 @@ static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u
 static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 by, __u32 mode,
 					 __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
 static long (*const bpf_xdp_adjust_head)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_head;
+static long (*const bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
+					 __u64 size) = (void *)BPF_FUNC_l3_csum_replace;
+static long (*const bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
+					 __u64 flags) = (void *)BPF_FUNC_l4_csum_replace;
+static long (*const bpf_fib_lookup)(void *context, struct bpf_fib_lookup *fib, int length,
+				    __u32 flags) = (void *)BPF_FUNC_fib_lookup;
+static long (*const bpf_redirect_neigh)(__u32 interface, struct bpf_redir_neigh *neighbour, int length,
+					__u64 flags) = (void *)BPF_FUNC_redirect_neigh;
 
 /* The same number, of which the verifier no longer knows how it came about: so it does not look at all
  * that follows once for each way. `any` is any number that it does not know. */

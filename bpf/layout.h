@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 5
+#define LAYOUT_VERSION 6
 #define MAX_SERVICES 16384 /* also the address-only entries of `services` */
 #define MAX_REALS 16384
 #define MAX_SLOTS 65536
@@ -84,7 +84,8 @@ enum real_flags {
 	REAL_USED = 1,   /* the index is taken */
 	REAL_LISTED = 2, /* well: its flows are forwarded */
 	REAL_LOCAL = 4,  /* this machine: its flows go up */
-	REAL_TUNNEL = 8, /* behind a tunnel; else DR */
+	REAL_TUNNEL = 8, /* behind a tunnel */
+	REAL_NAT = 16,   /* by NAT; neither of the two: DR */
 };
 
 /* A real server of one service. Its index never changes while it is in use, so flows may hold it.
@@ -116,6 +117,23 @@ struct tunnel {
 	__be16 port;
 	__u8 kind;
 	__u8 flags;
+};
+
+/* Who may send answers of a NAT service; the value is the first of its reals. */
+struct origin_key {
+	__be32 address[4]; /* IPv4 in the first, then zeros */
+	__be16 port;       /* 0: any, as its service's */
+	__u8 protocol;
+	__u8 version; /* 4 or 6 */
+};
+
+/* In whose name a real server of a NAT service answers, and which other real has its address and
+ * port, in another service (else 0xffffffff). */
+struct origin {
+	__be32 address[4];
+	__be16 port;
+	__u16 zero;
+	__u32 next;
 };
 
 /* Slot 0 of a table holds how many follow; each other slot is a real's index. With this bit the
@@ -251,6 +269,8 @@ enum reason {
 	REASON_ENCAPSULATION,
 	REASON_RESET,    /* its real server is down: answered with RST */
 	REASON_UNPINNED, /* likewise: forwarded to another */
+	REASON_FORWARDING_OFF,
+	REASON_NO_ROUTE,
 	REASON_COUNT,
 };
 

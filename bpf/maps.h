@@ -63,6 +63,22 @@ struct {
 	TYPE(value, struct tunnel);
 } tunnels SEC(".maps");
 
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, MAX_REALS);
+	NUMBER(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, struct origin_key);
+	TYPE(value, __u32);
+} nat_reals SEC(".maps");
+
+/* By real. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	TYPE(key, __u32);
+	TYPE(value, struct origin);
+} origins SEC(".maps");
+
 /* A plain hash, not an LRU: a flood must not push live flows out, and user space alone ends
  * flows, so that its counts are exact. Preallocated: a new flow never waits or fails for memory. */
 struct {

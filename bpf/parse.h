@@ -16,6 +16,8 @@ struct window {
 	__u32 gso_size; /* 0: not a GSO packet */
 };
 
+#define FROM_REAL 1 /* beside enum real_flags: an answer to be translated back */
+
 enum shape {
 	SHAPE_OTHER,      /* nothing we could serve */
 	SHAPE_PORTS,      /* TCP or UDP: the key is set */
@@ -28,8 +30,10 @@ enum shape {
 enum fragmentation { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
 
 struct packet {
-	struct flow_key key;
-	struct flow_key6 key6; /* this one instead, when is6 */
+	union {
+		struct flow_key key;
+		struct flow_key6 key6; /* when is6 */
+	};
 	__be32 fragment_id;
 	__u32 ip_length;     /* of the whole packet, header included */
 	__u32 header_length; /* IP and TCP or UDP, for each segment of a GSO packet */
@@ -41,9 +45,11 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 fragmentation;
 	__u8 may_fragment; /* IPv4 without DF */
-	__u8 forward;      /* flags of the real server that was chosen: REAL_TUNNEL or none */
+	__u8 forward;      /* of the real server's flags REAL_TUNNEL or REAL_NAT; FROM_REAL; or none: DR */
 	__u8 transport;    /* the packet's own protocol; 0: it has no ports of its own */
 	__u32 real;        /* that was chosen */
+	__u16 ports;       /* where they are in the frame, if they are the packet's own or quoted */
+	__u16 quoted;      /* where the packet is that an ICMP error quotes; else 0 */
 };
 
 /* The mask tells the verifier what network_of says: it is a small number. */
@@ -103,6 +109,7 @@ ALWAYS_INLINE enum shape parse_tcp(const struct window *window, void *at, __u32 
 	packet->header_length = ip_header + header;
 	packet->ip_headers = ip_header;
 	packet->transport = PROTOCOL_TCP;
+	packet->ports = packet->network + ip_header;
 	return SHAPE_PORTS;
 }
 
@@ -123,6 +130,7 @@ ALWAYS_INLINE enum shape parse_udp(const struct window *window, void *at, __u32 
 	packet->tcp_flags = 0;
 	packet->header_length = ip_header + sizeof(*udp);
 	packet->transport = PROTOCOL_UDP;
+	packet->ports = packet->network + ip_header;
 	return SHAPE_PORTS;
 }
 
@@ -143,7 +151,8 @@ ALWAYS_INLINE enum shape quoted_ports(const struct window *window, void *at, __u
 	return SHAPE_ERROR;
 }
 
-ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, struct packet *packet)
+ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, __u32 outer,
+				     struct packet *packet)
 {
 	struct icmp *icmp = at;
 	struct ipv4 *inner = (void *)(icmp + 1);
@@ -160,6 +169,8 @@ ALWAYS_INLINE enum shape parse_icmp4(const struct window *window, void *at, stru
 		return SHAPE_OTHER;
 	packet->key.source_address = inner->destination;
 	packet->key.protocol = inner->protocol;
+	packet->quoted = packet->network + outer + sizeof(*icmp);
+	packet->ports = packet->quoted + ihl;
 	return quoted_ports(window, (void *)inner + ihl, inner->protocol, packet,
 			    &packet->key.source_port);
 }
@@ -177,6 +188,8 @@ ALWAYS_INLINE enum shape parse4(const struct window *window, __u32 network, stru
 		return SHAPE_OTHER;
 	packet->is6 = 0;
 	packet->transport = 0;
+	packet->ports = 0;
+	packet->quoted = 0;
 	packet->network = network;
 	packet->protocol = ip->protocol;
 	packet->key.source_address = ip->source;
@@ -191,7 +204,7 @@ ALWAYS_INLINE enum shape parse4(const struct window *window, __u32 network, stru
 	if (UNLIKELY(ip->protocol != PROTOCOL_TCP && ip->protocol != PROTOCOL_UDP)) {
 		if (ip->protocol != PROTOCOL_ICMP || ip->fragment & be16(FRAGMENT_OFFSET))
 			return SHAPE_OTHER;
-		return parse_icmp4(window, at, packet);
+		return parse_icmp4(window, at, ihl, packet);
 	}
 	if (packet->ip_length > window->length - network)
 		return SHAPE_BROKEN;
@@ -240,7 +253,8 @@ ALWAYS_INLINE __u32 skip_extensions(const struct window *window, __u32 offset,
 	return 0;
 }
 
-ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, struct packet *packet)
+ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, __u32 outer,
+				     struct packet *packet)
 {
 	struct icmp *icmp = at;
 	struct ipv6 *inner = (void *)(icmp + 1);
@@ -254,6 +268,8 @@ ALWAYS_INLINE enum shape parse_icmp6(const struct window *window, void *at, stru
 		return SHAPE_OTHER;
 	__builtin_memcpy(packet->key6.source_address, inner->destination, 16);
 	packet->key6.protocol = inner->next;
+	packet->quoted = packet->network + outer + sizeof(*icmp);
+	packet->ports = packet->quoted + sizeof(*inner);
 	return quoted_ports(window, inner + 1, inner->next, packet, &packet->key6.source_port);
 }
 
@@ -267,6 +283,8 @@ ALWAYS_INLINE enum shape parse6(const struct window *window, __u32 network, stru
 		return SHAPE_OTHER;
 	packet->is6 = 1;
 	packet->transport = 0;
+	packet->ports = 0;
+	packet->quoted = 0;
 	packet->network = network;
 	packet->protocol = ip->next;
 	__builtin_memcpy(packet->key6.source_address, ip->source, 16);
@@ -294,7 +312,7 @@ ALWAYS_INLINE enum shape parse6(const struct window *window, __u32 network, stru
 	case PROTOCOL_UDP:
 		return parse_udp(window, at, headers, packet, &packet->key6.source_port);
 	case PROTOCOL_ICMP6:
-		return parse_icmp6(window, at, packet);
+		return parse_icmp6(window, at, headers, packet);
 	default:
 		return SHAPE_OTHER;
 	}

@@ -22,14 +22,17 @@ ALWAYS_INLINE struct window window_of(struct __sk_buff *skb)
 	};
 }
 
-NOINLINE int answer_tc(struct __sk_buff *skb, const struct window *window,
-		       const struct packet *packet, __u32 mtu)
+APART int answer_tc(struct __sk_buff *skb, struct packet *packet, __u32 mtu)
 {
+	struct window window = window_of(skb);
 	struct answer answer;
-	__u32 length = made_answer(window, packet, mtu, &answer);
-	__u32 network = packet->network;
+	__u32 length, network;
 
-	swap_macs(window);
+	if (!packet)
+		return TC_ACT_SHOT;
+	length = made_answer(&window, packet, mtu, &answer);
+	network = packet->network;
+	swap_macs(&window);
 	if (!BETWEEN(length, 1, sizeof(answer)) || bpf_skb_change_tail(skb, network + length, 0) ||
 	    bpf_skb_store_bytes(skb, network, &answer, length, 0))
 		return TC_ACT_SHOT;
@@ -50,20 +53,26 @@ ALWAYS_INLINE __u64 room_flags(const struct outer *outer)
 
 /* GSO packets stay whole: the kernel cuts them behind the tunnel's headers. A tag in the frame
  * itself (the second of two) leaves no place for them, as the kernel sees it. */
-NOINLINE int tunnel_tc(struct __sk_buff *skb, const struct window *window,
-		       const struct packet *packet, const struct next_hop *hop)
+APART int tunnel_tc(struct __sk_buff *skb, struct packet *packet, struct next_hop *hop)
 {
+	struct window window = window_of(skb);
 	struct outer outer;
 	struct ethernet ethernet;
 	__u32 length;
 
-	if (!take_hop(window, packet) || !make_outer(window, packet, hash_of(packet), &outer))
+	if (!packet || !hop)
+		return TC_ACT_SHOT;
+	if (packet->network != ETHERNET_LENGTH) {
+		count(REASON_ENCAPSULATION);
+		return TC_ACT_SHOT;
+	}
+	if (!take_hop(&window, packet) || !make_outer(&window, packet, hash_of(packet), &outer))
 		return TC_ACT_SHOT;
 	__builtin_memcpy(ethernet.destination, hop->destination_mac, 6);
 	__builtin_memcpy(ethernet.source, hop->source_mac, 6);
 	ethernet.type = outer.type;
 	length = outer.length;
-	if (!BETWEEN(length, 1, sizeof(outer.v6)) || packet->network != ETHERNET_LENGTH ||
+	if (!BETWEEN(length, 1, sizeof(outer.v6)) ||
 	    bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, room_flags(&outer)) ||
 	    bpf_skb_store_bytes(skb, ETHERNET_LENGTH, &outer, length, 0) ||
 	    bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), 0)) {
@@ -73,11 +82,54 @@ NOINLINE int tunnel_tc(struct __sk_buff *skb, const struct window *window,
 	return bpf_redirect(hop->interface, 0);
 }
 
+APART int nat_tc(struct __sk_buff *skb, struct packet *packet, struct next_hop *hop)
+{
+	struct window window = window_of(skb);
+	struct translation t = {};
+
+	if (!packet || !hop || !rewrite(&window, packet, hop) || !to_real(packet, &t) || translate(skb, &t, 0)) {
+		count(REASON_INTERNAL);
+		return TC_ACT_SHOT;
+	}
+	return bpf_redirect(hop->interface, 0);
+}
+
+/* A real server's answer on its way to the client; whose MAC, if need be, the kernel finds out. */
+APART int route_tc(struct __sk_buff *skb, struct packet *packet, struct next_hop *hop)
+{
+	struct window window = window_of(skb);
+	struct bpf_fib_lookup fib = {};
+	struct translation t = {};
+	__be32 sender[4] = {};
+	long found;
+
+	if (!packet || !hop || !sender_of(&window, packet, sender) ||
+	    !from_real(packet, sender, &t)) {
+		count(REASON_INTERNAL);
+		return TC_ACT_SHOT;
+	}
+	found = route(skb, packet, &t, skb->ifindex, window.gso_size ? 0 : packet->ip_length, &fib);
+	if (found && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
+		hop->mtu = fib.mtu_result;
+		return refuse_route(found) == ANSWER ? MUST_ANSWER : TC_ACT_SHOT;
+	}
+	if (!take_hop(&window, packet) || translate(skb, &t, 0)) {
+		count(REASON_INTERNAL);
+		return TC_ACT_SHOT;
+	}
+	if (found)
+		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
+	if (bpf_skb_store_bytes(skb, 0, fib.dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, fib.smac, 6, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(fib.ifindex, 0);
+}
+
 ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
 {
-	struct next_hop hop;
-	struct packet packet;
+	struct next_hop hop = {};
+	struct packet packet = {};
 	struct window window;
+	int action;
 	__u32 wanted = skb->protocol == be16(ETHERTYPE_IPV4) ? HEADERS_LENGTH : LONG_HEADERS_LENGTH;
 
 	if (skb->pkt_type != PACKET_HOST)
@@ -97,12 +149,17 @@ ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
 	case DROP:
 		return TC_ACT_SHOT;
 	case ANSWER:
-		return answer_tc(skb, &window, &packet, hop.mtu);
+		return answer_tc(skb, &packet, hop.mtu);
+	case ROUTE:
+		action = route_tc(skb, &packet, &hop);
+		return action == MUST_ANSWER ? answer_tc(skb, &packet, hop.mtu) : action;
 	case FORWARD:
 		break;
 	}
+	if (packet.forward & REAL_NAT)
+		return nat_tc(skb, &packet, &hop);
 	if (packet.forward & REAL_TUNNEL)
-		return tunnel_tc(skb, &window, &packet, &hop);
+		return tunnel_tc(skb, &packet, &hop);
 	if (!rewrite(&window, &packet, &hop))
 		return TC_ACT_SHOT;
 	return bpf_redirect(hop.interface, 0);

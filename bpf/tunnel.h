@@ -111,23 +111,21 @@ ALWAYS_INLINE int inner6(const struct window *window, const struct packet *packe
 {
 	struct ipv6 *ip = network_header(window, packet);
 	__be32 rest[2];
-	struct ipv6 copy;
 	__s64 sum;
 
 	if ((void *)(ip + 1) > window->end)
 		return 0;
-	copy = *ip;
 	inner->length = packet->ip_length;
-	inner->tos = copy.version << 4 | copy.flow[0] >> 4;
-	inner->ttl = copy.hop_limit;
+	inner->tos = ip->version << 4 | ip->flow[0] >> 4;
+	inner->ttl = ip->hop_limit;
 	inner->protocol = PROTOCOL_IPV6;
 	inner->dont_fragment = 0;
-	inner->has_sum = copy.next == packet->transport && has_checksum(window, packet, sizeof(*ip));
+	inner->has_sum = ip->next == packet->transport && has_checksum(window, packet, sizeof(*ip));
 	rest[0] = __builtin_bswap32(packet->ip_length - sizeof(*ip));
-	rest[1] = __builtin_bswap32(copy.next);
-	sum = bpf_csum_diff(0, 0, copy.source, 32, 0);
+	rest[1] = __builtin_bswap32(ip->next);
+	sum = bpf_csum_diff(0, 0, ip->source, 32, 0);
 	sum = bpf_csum_diff(0, 0, rest, sizeof(rest), sum);
-	inner->sum = ~folded(bpf_csum_diff(0, 0, (void *)&copy, sizeof(copy), folded(sum)));
+	inner->sum = ~folded(bpf_csum_diff(0, 0, (void *)ip, sizeof(*ip), folded(sum)));
 	return 1;
 }
 

@@ -17,16 +17,29 @@ ALWAYS_INLINE int is_for_us(const struct window *window)
 	return destination == *mac;
 }
 
-NOINLINE int answer_xdp(struct xdp_md *xdp, const struct window *window,
-			const struct packet *packet, __u32 mtu)
+ALWAYS_INLINE struct window window_of_xdp(struct xdp_md *xdp)
 {
-	struct answer answer;
-	__u32 length = made_answer(window, packet, mtu, &answer);
-	__u32 network = packet->network;
+	return (struct window){
+		.data = (void *)(long)xdp->data,
+		.end = (void *)(long)xdp->data_end,
+		.length = bpf_xdp_get_buff_len(xdp),
+		.segments = 1,
+	};
+}
 
-	swap_macs(window);
+APART int answer_xdp(struct xdp_md *xdp, struct packet *packet, __u32 mtu)
+{
+	struct window window = window_of_xdp(xdp);
+	struct answer answer;
+	__u32 length, network;
+
+	if (!packet)
+		return XDP_DROP;
+	length = made_answer(&window, packet, mtu, &answer);
+	network = packet->network;
+	swap_macs(&window);
 	if (!BETWEEN(length, 1, sizeof(answer)) ||
-	    bpf_xdp_adjust_tail(xdp, (int)(network + length) - (int)window->length) ||
+	    bpf_xdp_adjust_tail(xdp, (int)(network + length) - (int)window.length) ||
 	    bpf_xdp_store_bytes(xdp, network, &answer, length))
 		return XDP_DROP;
 	return XDP_TX;
@@ -38,15 +51,17 @@ ALWAYS_INLINE int send_xdp(struct xdp_md *xdp, const struct next_hop *hop)
 }
 
 /* The Ethernet header moves to the front, with its tags. */
-NOINLINE int tunnel_xdp(struct xdp_md *xdp, const struct window *window,
-			const struct packet *packet, const struct next_hop *hop)
+APART int tunnel_xdp(struct xdp_md *xdp, struct packet *packet, struct next_hop *hop)
 {
+	struct window window = window_of_xdp(xdp);
 	struct outer outer;
 	__u8 link[MAX_LINK_HEADER];
-	__u32 length, network = packet->network;
+	__u32 length, network;
 
-	if (!take_hop(window, packet) || !make_outer(window, packet, hash_of(packet), &outer))
+	if (!packet || !hop || !take_hop(&window, packet) ||
+	    !make_outer(&window, packet, hash_of(packet), &outer))
 		return XDP_DROP;
+	network = packet->network & 31;
 	length = outer.length;
 	if (!BETWEEN(length, 1, sizeof(outer.v6)) ||
 	    bpf_xdp_load_bytes(xdp, 0, link, sizeof(link)) ||
@@ -63,16 +78,55 @@ NOINLINE int tunnel_xdp(struct xdp_md *xdp, const struct window *window,
 	return send_xdp(xdp, hop);
 }
 
+APART int nat_xdp(struct xdp_md *xdp, struct packet *packet, struct next_hop *hop)
+{
+	struct window window = window_of_xdp(xdp);
+	struct translation t = {};
+
+	if (!packet || !hop || !rewrite(&window, packet, hop) || !to_real(packet, &t) || translate(xdp, &t, 1)) {
+		count(REASON_INTERNAL);
+		return XDP_DROP;
+	}
+	return send_xdp(xdp, hop);
+}
+
+/* As route_tc; where the kernel must find out a MAC, tc's program does all of it. */
+APART int route_xdp(struct xdp_md *xdp, struct packet *packet, struct next_hop *hop)
+{
+	struct window window = window_of_xdp(xdp);
+	struct bpf_fib_lookup fib = {};
+	struct translation t = {};
+	__be32 sender[4] = {};
+	long found;
+
+	if (!packet || !hop || !sender_of(&window, packet, sender) ||
+	    !from_real(packet, sender, &t)) {
+		count(REASON_INTERNAL);
+		return XDP_DROP;
+	}
+	found = route(xdp, packet, &t, xdp->ingress_ifindex, packet->ip_length, &fib);
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return XDP_PASS;
+	if (found) {
+		hop->mtu = fib.mtu_result;
+		return refuse_route(found) == ANSWER ? MUST_ANSWER : XDP_DROP;
+	}
+	__builtin_memcpy(hop->destination_mac, fib.dmac, 6);
+	__builtin_memcpy(hop->source_mac, fib.smac, 6);
+	hop->interface = fib.ifindex;
+	if (!rewrite(&window, packet, hop) || translate(xdp, &t, 1)) {
+		count(REASON_INTERNAL);
+		return XDP_DROP;
+	}
+	return send_xdp(xdp, hop);
+}
+
 ALWAYS_INLINE int direct_xdp(struct xdp_md *xdp)
 {
-	struct next_hop hop;
-	struct packet packet;
-	struct window window = {
-		.data = (void *)(long)xdp->data,
-		.end = (void *)(long)xdp->data_end,
-		.length = bpf_xdp_get_buff_len(xdp),
-		.segments = 1,
-	};
+	struct next_hop hop = {};
+	struct packet packet = {};
+	struct window window = window_of_xdp(xdp);
+	int action;
 
 	if (!is_for_us(&window))
 		return XDP_PASS;
@@ -82,12 +136,17 @@ ALWAYS_INLINE int direct_xdp(struct xdp_md *xdp)
 	case DROP:
 		return XDP_DROP;
 	case ANSWER:
-		return answer_xdp(xdp, &window, &packet, hop.mtu);
+		return answer_xdp(xdp, &packet, hop.mtu);
+	case ROUTE:
+		action = route_xdp(xdp, &packet, &hop);
+		return action == MUST_ANSWER ? answer_xdp(xdp, &packet, hop.mtu) : action;
 	case FORWARD:
 		break;
 	}
+	if (packet.forward & REAL_NAT)
+		return nat_xdp(xdp, &packet, &hop);
 	if (packet.forward & REAL_TUNNEL)
-		return tunnel_xdp(xdp, &window, &packet, &hop);
+		return tunnel_xdp(xdp, &packet, &hop);
 	if (!rewrite(&window, &packet, &hop))
 		return XDP_DROP;
 	return send_xdp(xdp, &hop);

@@ -1,6 +1,7 @@
 """A TCP server that answers an upload with its SHA-256: `digest_server.py PORT`."""
 
 import hashlib
+import socket
 import socketserver
 import sys
 
@@ -14,6 +15,7 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6  # IPv4 comes there too
     allow_reuse_address = True
     daemon_threads = True
 

@@ -1,5 +1,6 @@
 """A TCP server that says its name, and answers each line with it: `named_server.py NAME PORT`."""
 
+import socket
 import socketserver
 import sys
 
@@ -11,6 +12,7 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6  # IPv4 comes there too
     allow_reuse_address = True
     daemon_threads = True
 

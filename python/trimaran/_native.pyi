@@ -29,10 +29,9 @@ class Datapath:
     @property
     def adopted(self) -> bool:
         """The maps were found pinned, with their flows."""
-    def program(self) -> tuple[int, int]:
-        """The program's descriptor (the object's own: do not close it) and kernel-wide id."""
-    def turn_to(self, hook: str) -> None:
-        """Use the other hook's program, over the same maps."""
+    def program(self, hook: str) -> tuple[int, int]:
+        """The descriptor (the object's own: do not close it) and kernel-wide id of that hook's
+        program, over the same maps."""
     def set_station(self, mac: bytes) -> None:
         """The MAC that frames for this machine have; XDP heeds no other."""
     @staticmethod
@@ -83,13 +82,14 @@ class Datapath:
             bool,
             bool,
             tuple[bytes, bytes, int, int] | None,
+            str,
             tuple[str, int, bool, str] | None,
             int,
             int,
             int,
         ]
     ]:
-        """(index, address, port, service, listed, local, hop, tunnel, weight, upper
+        """(index, address, port, service, listed, local, hop, forward, tunnel, weight, upper
         and lower threshold) of those in use."""
     def set_real(
         self,
@@ -100,15 +100,19 @@ class Datapath:
         listed: bool,
         hop: tuple[bytes, bytes, int, int] | None,
         local: bool = False,
+        forward: str = "dr",
         tunnel: tuple[str, int, bool, str] | None = None,
         weight: int = 1,
         upper: int = 0,
         lower: int = 0,
     ) -> None:
         """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
-        `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,
-        with checksum, source address), the hop's MTU being that inside it. ValueError: no such
-        tunnel."""
+        `local`: it is this machine, and its flows go up; `forward`: dr, nat, or tunnel with
+        `tunnel`: (ipip, gue or gre, GUE's port, with checksum, source address), the hop's MTU being
+        that inside it. ValueError: no such method."""
+    def set_origins(self, rows: list[tuple[int, str, int, str, int, int]]) -> None:
+        """The real servers of NAT services, and in whose name they answer, all of them: (real,
+        address, port, VIP, VIP's port, protocol). ValueError: too many services share one."""
     def remove_real(self, index: int) -> None:
         """Free an index that no table and no flow names any more, and zero its counters."""
     def counters(self, index: int) -> tuple[int, int, int]:
@@ -146,8 +150,11 @@ class Datapath:
         changed, for its flows, turns and counters are a copy's. {"verdict", "packet": after it,
         "flow": its (real, state, flags, seconds since its last packet) or None, "real": whom it
         would be pinned to or None, "reasons": those met}. ValueError: the maps are not pinned."""
-    def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
-        """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
+    def test_run(
+        self, frame: bytes, repeat: int = 1, context: bytes | None = None
+    ) -> tuple[int, bytes, int]:
+        """Run the first program on a frame: (verdict, packet after it, mean ns of one run).
+        `context` is what the program is given beside it (struct __sk_buff or xdp_md)."""
 
 @final
 class Engine:

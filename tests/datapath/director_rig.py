@@ -28,7 +28,7 @@ CLIENT_MAC = "02:00:00:00:00:50"
 HERE = "00:00:00:00:00:00"  # test_run's device is lo: this is its address
 EGRESS = 1
 MTU = 1500
-SERVICES_OF_A_TEST = 16
+SERVICES_OF_A_TEST = 24
 
 both_hooks = pytest.mark.parametrize("rig", ["tc", "xdp"], indirect=True)
 
@@ -67,6 +67,7 @@ class Rig:
         for address, port, protocol, *_how in self.datapath.services():
             self.datapath.remove_service(address, port, protocol)
         self.datapath.sweep(1 << 20)
+        self.datapath.set_origins([])
         for index, *_ in self.datapath.reals():
             self.datapath.remove_real(index)
         self._first += SERVICES_OF_A_TEST
@@ -140,21 +141,27 @@ class Rig:
         service: int = 0,
         port: int = 80,
         vip: str = VIP,
+        forward: str = "dr",
+        at: int | None = None,
         tunnel: tuple[str, int, bool, str] | None = None,
         weight: int = 1,
         upper: int = 0,
         lower: int = 0,
     ) -> None:
-        """Write one real server; `mac` None: not known. Its address is of the VIP's version, or of
-        the tunnel's source's."""
-        hop = None if mac is None else (mac or real_mac(index), DIRECTOR_MAC, EGRESS, mtu)
-        address = str(real_address(index, tunnel[3] if tunnel else vip))
+        """Write one real server; `mac` None: not known. Its address (and MAC) are those of its
+        index, or of `at`; of the VIP's version, or of the tunnel's source's."""
+        at = index if at is None else at
+        hop = None if mac is None else (mac or real_mac(at), DIRECTOR_MAC, EGRESS, mtu)
+        address = str(real_address(at, tunnel[3] if tunnel else vip))
+        forward = "tunnel" if tunnel else forward
         place, share = self._first + service, (weight, upper, lower)
-        self.datapath.set_real(index, address, port, place, listed, hop, local, tunnel, *share)
+        self.datapath.set_real(
+            index, address, port, place, listed, hop, local, forward, tunnel, *share
+        )
 
-    def send(self, frame: Packet | bytes) -> tuple[int, bytes]:
+    def send(self, frame: Packet | bytes, context: bytes | None = None) -> tuple[int, bytes]:
         """The verdict (in tc's words), and the frame as the program left it."""
-        verdict, packet, _ = self.datapath.test_run(bytes(frame))
+        verdict, packet, _ = self.datapath.test_run(bytes(frame), context=context)
         return XDP_VERDICTS[verdict] if self.hook == "xdp" else verdict, packet
 
     def real_of(self, frame: Packet | bytes) -> int:

@@ -12,7 +12,6 @@ frame = bytes.fromhex("ffffffffffff0200000000010806") + bytes(46)  # ARP is nobo
 for hook in ("tc", "xdp"):
     pins = "/tmp/trimaran-bpf/" + hook
     loaded = _native.Datapath(pins, max_flows=1024, max_flows6=1024, hook=hook)
-    loaded.turn_to(hook)
     print(os.uname().release.split(".")[:2], hook, loaded.test_run(frame)[0])
 """
 

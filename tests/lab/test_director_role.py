@@ -43,7 +43,7 @@ class Site:
 
     def __init__(self, made: Lan) -> None:
         self.lan = made
-        self.pins = bpffs.MOUNT_POINT / f"trimaran-test-{os.getpid()}-{next(_numbers)}" / "director"
+        self.pins = self.next_pins()
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
         self.roles: list[Role] = []
         for name, address in ADDRESSES.items():
@@ -56,6 +56,11 @@ class Site:
                         Path(f"/proc/sys/net/ipv4/conf/{at}/arp_ignore").write_text("1")
                 ip("-n", namespace, "address", "add", f"{VIP}/32", "dev", "lo")
                 self.serve(name)
+
+    @staticmethod
+    def next_pins() -> Path:
+        """A directory on bpffs that nobody else has."""
+        return bpffs.MOUNT_POINT / f"trimaran-test-{os.getpid()}-{next(_numbers)}" / "director"
 
     def serve(self, name: str) -> None:
         """Start the server there."""

@@ -5,10 +5,10 @@ from pathlib import PurePath
 
 import pytest
 
-from trimaran.director.plan import desired, difference
+from trimaran.director.plan import desired, difference, origins
 from trimaran.director.schedulers import Slots
 from trimaran.director.settings import DirectorSettings, RealServerSettings, TunnelSettings
-from trimaran.director.tables import Hop, Tables, Way, overhead
+from trimaran.director.tables import Hop, Listen, Tables, Way, overhead
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.node.plan import plan
 from trimaran.stack.errors import StackError
@@ -156,3 +156,42 @@ def test_what_a_tunnel_costs() -> None:
     ]  # type: ignore[arg-type]
     assert of == [20, 20, 32, 32, 24, 28]
     assert overhead(TunnelSettings("gue"), 6) == 52
+
+
+def test_nat_is_keepalived_s_default_and_may_change_the_port() -> None:
+    for words in ("", "lvs_method NAT", "lb_kind nat"):
+        text = CONF.replace("SERVICE", words).replace("REAL", "").replace("2 80", "2 8080")
+        real = told(read_keepalived(text, "k.conf", node="n")[0], "n")
+        assert (real.forward, real.port) == ("nat", 8080)
+        assert {check.target.port for check in real.checks.values()} <= {8080}
+
+
+def test_one_machine_may_be_several_real_servers_by_nat() -> None:
+    text = YAML.replace("LISTEN", "10.0.0.9:80").replace("{r: {REAL}}", "{'r:81': {}, 'r:82': {}}")
+    stack, _ = read_stack(text.replace("SERVICE", "forward: nat"), "s.yaml")
+    role = plan(stack, "d", PurePath("/s"), PurePath("/p")).roles["director"]
+    assert isinstance(role, DirectorSettings)
+    assert [real.port for real in role.services[0].real_servers] == [81, 82]
+    with pytest.raises(StackError, match="'r:82' is the same machine as 'r:81'"):
+        read_stack(text.replace("SERVICE", "forward: dr"), "s.yaml")
+
+
+def test_the_director_itself_keeps_the_port() -> None:
+    text = YAML.replace("LISTEN", "10.0.0.9:80").replace("{r: {REAL}}", "{'d:81': {}}")
+    with pytest.raises(StackError, match="a real server that is the director itself cannot change"):
+        read_stack(text.replace("SERVICE", "forward: nat"), "s.yaml")
+
+
+def test_nat_s_tables_say_in_whose_name_answers_come() -> None:
+    stack = read("forward: nat")
+    role = plan(stack, "d", PurePath("/s"), PurePath("/p")).roles["director"]
+    assert isinstance(role, DirectorSettings)
+    hop, source = Hop(bytes(6), bytes(6), 7, 1500), ip_address("10.0.0.9")
+    way = Way(hop, source)
+    tables = desired(
+        role.services, Tables(), frozenset(), {}, None, ways={ip_address("10.0.0.2"): way}
+    )
+    assert [real.hop for real in tables.reals.values()] == [hop], "nothing goes before the packet"
+    (origin,) = origins(tables)
+    assert (origin.address, origin.port) == (ip_address("10.0.0.2"), 80)
+    assert origin.listen == Listen(ip_address("10.0.0.9"), 80, 6)

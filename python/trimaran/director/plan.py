@@ -16,6 +16,7 @@ from trimaran.director.tables import (
     PROTOCOLS,
     Hop,
     Listen,
+    Origin,
     Real,
     Served,
     Tables,
@@ -105,7 +106,7 @@ def desired(
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
     that flows name, as counted since `found` was put in place (None: not counted); `own`: this
     machine's addresses, where flows go up instead of out; `synced`: there are peers to be told of
-    flows; `hops` and `ways`: to real servers on the LAN, and to those of tunnels.
+    flows; `hops` and `ways`: to real servers on the LAN, and to those of tunnels and NAT.
 
     Raises LimitError.
     """
@@ -135,6 +136,7 @@ def desired(
                 listed,
                 hop,
                 local,
+                real.forward,
                 tunnel,
                 real.weight,
                 real.upper_threshold,
@@ -165,8 +167,20 @@ def _way(
     way, kind = ways.get(real.address), real.tunnel
     if way is None:
         return None, None
+    if real.forward == "nat":
+        return way.hop, None
     hop = replace(way.hop, mtu=way.hop.mtu - overhead(kind, real.address.version))
     return hop, Tunnel(kind.kind, kind.port, kind.checksum, way.source)
+
+
+def origins(tables: Tables) -> list[Origin]:
+    """The real servers whose answers are translated back."""
+    listens = {s.index: listen for listen, s in tables.services.items() if not listen.is_mark}
+    return [
+        Origin(index, real.address, real.port, listens[real.service])
+        for index, real in sorted(tables.reals.items())
+        if real.forward == "nat" and not real.local and real.service in listens
+    ]
 
 
 def _can_be_synced(listen: Listen) -> bool:

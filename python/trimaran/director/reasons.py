@@ -30,7 +30,7 @@ EXPLAINED: Mapping[str, str] = {
     "mtu": "The packet is longer than the real server's link carries, and may not or need not be "
     "fragmented here.",
     "table_full": "The flow table is full: the packet was forwarded by hash, and its flow is not "
-    "tracked. Raise flow_table.",
+    "tracked; one of a NAT service was dropped. Raise flow_table.",
     "adopted": "The flow began before this director knew it; it was forwarded by hash and tracked "
     "from here on.",
     "waiting": "The first packet here of a flow that began elsewhere: the word of another director "
@@ -42,5 +42,8 @@ EXPLAINED: Mapping[str, str] = {
     "reset": "The flow's real server is down: its client was told by RST, and may connect anew.",
     "unpinned": "The flow's real server is down: the packet was forwarded to another, where the "
     "flow is tracked from here on.",
+    "forwarding_off": "A NAT real server's answer could not be routed: forwarding is off on the "
+    "interface it came in at. Set net.ipv4.ip_forward (or net.ipv6.conf.all.forwarding) to 1.",
+    "no_route": "A NAT real server's answer could not be routed: there is no route to its client.",
     "answered": "The sender of a dropped packet was told by ICMP what was the matter.",
 }

@@ -19,7 +19,7 @@ else:
 Mode = Literal["enabled", "drained", "disabled"]
 
 
-Forward = Literal["dr", "tunnel"]
+Forward = Literal["dr", "tunnel", "nat"]
 
 
 @dataclass(frozen=True)

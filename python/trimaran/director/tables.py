@@ -64,6 +64,7 @@ class Real:
     listed: bool
     hop: Hop | None
     local: bool = False
+    forward: str = "dr"
     tunnel: Tunnel | None = None
     weight: int = 1
     upper: int = 0
@@ -73,6 +74,16 @@ class Real:
     def reachable(self) -> bool:
         """There is a way to it."""
         return self.local or self.hop is not None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """In whose name a NAT service's real server answers."""
+
+    real: int
+    address: IPAddress
+    port: int
+    listen: "Listen"
 
 
 class Listen(NamedTuple):

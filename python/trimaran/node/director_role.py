@@ -34,7 +34,7 @@ PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
-FORWARDS = {"dr": "Route", "tunnel": "Tunnel"}  # as ipvsadm has them
+FORWARDS = {"dr": "Route", "tunnel": "Tunnel", "nat": "Masq"}  # as ipvsadm has them
 
 T = TypeVar("T")
 

@@ -131,7 +131,8 @@ def _real_server(
     listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
     vip, port = listen
-    address, _port = resolve.server_address(stack, service, word, vip.version)
+    address, own = resolve.server_address(stack, service, word, vip.version)
+    port = port if own is None else own
     forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
@@ -160,7 +161,8 @@ def _sorry(
     if service.sorry_server is None:
         return None
     vip, port = listen
-    address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
+    address, own = resolve.real_address_of(stack, service.sorry_server, vip.version)
+    port = port if own is None else own
     tunnel = _tunnel(service.tunnel or Tunnel())
     forward = service.forward
     return RealServerSettings(

@@ -31,7 +31,6 @@ from trimaran.stack.keepalived_directives import (
 )
 from trimaran.stack.keepalived_groups import group_listens
 from trimaran.stack.keepalived_instance import InstanceReader
-from trimaran.stack.keepalived_method import HELP as _KIND_HELP
 from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
@@ -151,9 +150,6 @@ class _File(InstanceReader):
         protocol = self._value(options, "protocol", choice({"tcp": "tcp", "udp": "udp"}), "tcp")
         name = _name(listen) if protocol == "tcp" else f"{_name(listen)}/udp"
         self._again(("virtual_services", name), statement)
-        if "lb_kind" not in options:
-            message = "has no 'lb_kind', so keepalived's default NAT is meant"
-            self.walk.refuse(statement, message, _KIND_HELP)
         self._fixed_values(options)
         servers: dict[str, RealServer] = {}
         for inner in statement.block or ():
@@ -161,7 +157,7 @@ class _File(InstanceReader):
                 self._real_server(inner, options, listen, name, servers)
         checks, servers = common_checks(servers, listen[1])
         check, checks = single(checks)
-        forward, tunnel = self._method(options) or ("dr", None)
+        forward, tunnel = self._method(options) or ("nat", None)  # keepalived's default
         service = self._build(
             VirtualService,
             statement,
@@ -284,9 +280,6 @@ class _File(InstanceReader):
         try:
             host = any_address(statement.arguments[0])
             port = integer(0, 65535)(statement.arguments[1]) if statement.arguments[1:] else None
-            if port not in (None, listen[1]):
-                help_ = "direct routing (DR) cannot change the port"
-                refuse(f"port {port} differs from the service's port {listen[1]}", help_)
             key = str(host) if port is None else _name((host, port))
             if key in servers:
                 refuse("is there already")

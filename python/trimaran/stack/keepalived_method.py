@@ -7,20 +7,21 @@ from trimaran.stack.model import Forward, Tunnel
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.values import choice, integer
 
-HELP = "write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet"
+HELP = "write `lvs_method NAT`, `DR` or `TUN`"
 _TYPES = {"ipip": "ipip", "gue": "gue", "gre": "gre"}
 # Remote checksum offload concerns only packets that the director's own kernel made.
 _CHECKSUMS = {"nocsum": False, "csum": True, "remcsum": False}
 
 
 def method(words: Sequence[str]) -> tuple[Forward, Tunnel | None]:
-    """`DR`, or `TUN [type ipip|gue port NUMBER|gre] [nocsum|csum|remcsum]`. Raises RefusedError."""
+    """`NAT`, `DR`, or `TUN [type ipip|gue port NUMBER|gre] [nocsum|csum|remcsum]`. Raises
+    RefusedError."""
     first, *rest = words
-    forward = choice({"dr": "dr", "tun": "tunnel"}, HELP)(first)
-    if forward == "dr":
+    forward = choice({"nat": "nat", "dr": "dr", "tun": "tunnel"}, HELP)(first)
+    if forward != "tunnel":
         if rest:
-            refuse(f"DR takes no '{rest[0]}'")
-        return "dr", None
+            refuse(f"{first} takes no '{rest[0]}'")
+        return ("nat", None) if forward == "nat" else ("dr", None)
     return "tunnel", _tunnel(list(rest))
 
 

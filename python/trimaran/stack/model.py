@@ -271,12 +271,12 @@ class Tunnel(Model):
     checksum: bool = False
 
 
-Forward = Literal["dr", "tunnel"]
+Forward = Literal["dr", "tunnel", "nat"]
 
 
 class RealServer(Model):
-    """Where a virtual service's flows end. The port is the service's own: DR and tunnels rewrite no
-    port. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
+    """Where a virtual service's flows end. The port is the service's own: only NAT rewrites
+    it. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
     `forward` and `tunnel`. With `upper_threshold` flows it gets no new one, until
     they are fewer than `lower_threshold` (0: three quarters)."""
 

@@ -28,6 +28,11 @@ from trimaran.stack.router_rules import authentications, router_values, sync_gro
 from trimaran.stack.service_rules import balancing
 
 SHORTEST_KEY = 16  # bytes
+_KEEPS_PORT = {
+    "dr": "direct routing (dr)",
+    "tunnel": "a tunnel",
+    "nat": "a real server that is the director itself",
+}
 
 
 def find(stack: Stack, pruned: Collection[Path] = ()) -> list[Finding]:
@@ -166,6 +171,7 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
         balancing = _directors(stack, service)
         version = _version(stack, service)
         used: dict[IPAddress, str] = {}
+        used_ports: dict[tuple[IPAddress, int | None], str] = {}
         for word in service.real_servers:
             try:
                 address, port = server_address(stack, service, word, version)
@@ -173,16 +179,18 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
                 help_ = suggestion(word, stack.nodes)
                 yield Finding((*path, word), str(error), help_, at_key=True)
                 continue
+            forward, _ = forward_of(service, service.real_servers[word])
+            owner = node_of_address(stack, address)
             if port is not None and service_port is not None and port != service_port:
                 message = f"port {port} differs from the service's port {service_port}"
-                forward, _ = forward_of(service, service.real_servers[word])
-                method = "direct routing (dr)" if forward == "dr" else "a tunnel"
-                help_ = f"{method} cannot change the port"
-                yield Finding((*path, word), message, help_, at_key=True)
-            if used.setdefault(address, word) != word:
+                if forward != "nat" or owner in balancing:
+                    help_ = f"{_KEEPS_PORT[forward]} cannot change the port"
+                    yield Finding((*path, word), message, help_, at_key=True)
+            if forward == "nat" and used_ports.setdefault((address, port), word) == word:
+                used.setdefault(address, word)
+            elif used.setdefault(address, word) != word:
                 message = f"'{word}' is the same machine as '{used[address]}'"
                 yield Finding((*path, word), message, at_key=True)
-            owner = node_of_address(stack, address)
             if owner in balancing and len(balancing) > 1:
                 message = f"node '{owner}' directs this service and cannot be its real server too"
                 help_ = "it can where no other node directs the service: use another node"
@@ -232,9 +240,9 @@ def _sorry_server(
         return
     if address in used:
         yield Finding(path, f"'{service.sorry_server}' is the real server '{used[address]}' too")
-    if port not in (None, _split(service.listen)[1]):
+    if port not in (None, _split(service.listen)[1]) and service.forward != "nat":
         message = f"port {port} differs from the service's port {_split(service.listen)[1]}"
-        yield Finding(path, message, "direct routing (dr) cannot change the port")
+        yield Finding(path, message, f"{_KEEPS_PORT[service.forward]} cannot change the port")
 
 
 def _directors(stack: Stack, service: VirtualService) -> list[str]:

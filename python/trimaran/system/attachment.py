@@ -11,7 +11,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from trimaran._native import Datapath
-from trimaran.system.datapath import DatapathError, Director, Hook
+from trimaran.system.datapath import DatapathError, Hook
 
 FILTER_NAME = "trimaran-director#"  # and the program's id, which pyroute2 does not decode
 XDP_NAME = "director_xdp"  # bpf/director.bpf.c: a program so named is ours, or an earlier process's
@@ -64,16 +64,13 @@ class Attachment:
         info = row.get_attr("IFLA_LINKINFO")
         return info is None or info.get_attr("IFLA_INFO_KIND") is None
 
-    def attach(self, interface: int, director: Director, hook: Hook) -> None:
-        """Put the program there, in place of an earlier one of ours without a gap, and none of
-        ours at the other hook. Idempotent."""
+    def attach(self, interface: int, descriptor: int, program_id: int, hook: Hook) -> None:
+        """Put a program of ours there, in place of an earlier one without a gap. Idempotent."""
         try:
             if hook == "xdp":
-                self._set_xdp(interface, director.descriptor)
-                self._detach_tc(interface)
+                self._set_xdp(interface, descriptor)
             else:
-                self._attach_tc(interface, director)
-                self._detach_xdp(interface)
+                self._attach_tc(interface, descriptor, program_id)
         except NetlinkError as error:
             raise DatapathError(
                 error.code, f"cannot attach the director to interface {interface}: {error}"
@@ -135,7 +132,7 @@ class Attachment:
         ids = [xdp.get_attr(name) for name in XDP_IDS] if xdp else []
         return next((number for number in ids if number), None)
 
-    def _attach_tc(self, interface: int, director: Director) -> None:
+    def _attach_tc(self, interface: int, descriptor: int, program_id: int) -> None:
         try:
             self._route.tc("add", "clsact", interface)
         except NetlinkError as error:
@@ -155,8 +152,8 @@ class Attachment:
             "bpf",
             interface,
             HANDLE,
-            fd=director.descriptor,
-            name=f"{FILTER_NAME}{director.program_id}",
+            fd=descriptor,
+            name=f"{FILTER_NAME}{program_id}",
             parent=INGRESS,
             flags=DIRECT_ACTION,
             prio=PRIORITY,

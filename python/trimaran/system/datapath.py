@@ -21,7 +21,7 @@ from trimaran.director.plan import (
 )
 from trimaran.director.schedulers import Maglev, Slots, Table
 from trimaran.director.settings import FlowSyncSettings, Scheduler
-from trimaran.director.tables import PROTOCOLS, Hop, Listen, Real, Served, Tables, Tunnel
+from trimaran.director.tables import PROTOCOLS, Hop, Listen, Origin, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
 # bpf/layout.h, service_flags and scheduler
@@ -77,15 +77,14 @@ class Director:
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
         self.adopted = self._native.adopted
-        self.descriptor, self.program_id = self._native.program()
 
-    def turn_to(self, hook: Hook) -> None:
-        """Use the program of that hook, over the same tables and flows."""
+    def program(self, hook: Hook) -> tuple[int, int]:
+        """The program of that hook, over the same tables and flows: a descriptor (not to be closed)
+        and its id."""
         try:
-            self._native.turn_to(hook)
+            return self._native.program(hook)
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
-        self.descriptor, self.program_id = self._native.program()
 
     def set_station(self, mac: bytes) -> None:
         """The MAC that frames for this machine have."""
@@ -105,6 +104,7 @@ class Director:
                 listed,
                 hop and Hop(*hop),
                 local,
+                forward,
                 tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
                 *share,
             )
@@ -116,6 +116,7 @@ class Director:
                 listed,
                 local,
                 hop,
+                forward,
                 tunnel,
                 *share,
             ) in self._native.reals()
@@ -154,6 +155,7 @@ class Director:
             real.listed,
             hop,
             real.local,
+            real.forward,
             _row(real.tunnel),
             real.weight,
             real.upper,
@@ -163,6 +165,16 @@ class Director:
     def load(self, index: int) -> tuple[int, int, bool]:
         """(active, inactive, overloaded) of a real server, as its scheduler sees it now."""
         return self._native.load(index)
+
+    def set_origins(self, origins: Iterable[Origin]) -> None:
+        """The real servers of NAT services, all of them."""
+        self._native.set_origins(
+            [
+                (each.real, str(each.address), each.port, str(listen.address), *listen[1:])
+                for each in origins
+                for listen in (each.listen,)
+            ]
+        )
 
     def explain(self, question: Question, mac: bytes, hook: Hook) -> Outcome:
         """What the program would do with the packet; nothing that lives is changed."""

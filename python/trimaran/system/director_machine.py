@@ -1,16 +1,16 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives, but for `follow`."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from trimaran.director.explain import Outcome
 from trimaran.director.packet import Question
-from trimaran.director.plan import RealKey, desired, difference, indices
+from trimaran.director.plan import RealKey, desired, difference, indices, origins
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
-from trimaran.director.tables import Hop, Tables
+from trimaran.director.tables import Hop, Origin, Tables, Way
 from trimaran.system import clock
 from trimaran.system.attachment import Attachment
 from trimaran.system.datapath import Count, DatapathError, Director, Hook
@@ -31,6 +31,10 @@ class DirectorMachine:
         self._settings = settings
         self._addresses: list[IPAddress] = []
         self._routed: list[IPAddress] = []
+        self._ways: Mapping[IPAddress, Way] = {}
+        self._translated: Set[IPAddress] = frozenset()
+        self._origins: list[Origin] | None = None
+        self._places_held: set[tuple[int, Hook]] = set()
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -89,6 +93,7 @@ class DirectorMachine:
         reals = [real for service in self._wish[0] for real in service.real_servers]
         self._reach({real.address for real in reals if real.forward == "dr"})
         self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
+        self._translated = {real.address for real in reals if real.forward == "nat"}
         self._seen = self._look()
         self._put()
         if clock.now() >= self._sweep_due:
@@ -119,7 +124,7 @@ class DirectorMachine:
             busy if counted is self._tables else None,
             self._own,
             synced,
-            self._routes.ways(),
+            self._ways,
         )
 
     def carried(self) -> Set[IPAddress]:
@@ -170,8 +175,8 @@ class DirectorMachine:
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
         self._director.stop_sync()
-        if self._link is not None:
-            self._attachment.detach(self._link.index, self.hook)
+        for interface, hook in self._places_held:
+            self._attachment.detach(interface, hook)
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
@@ -188,7 +193,7 @@ class DirectorMachine:
                 self._neighbours.close()
             self._neighbours = Neighbours(link.index) if link else None
             if link:
-                self._turn_to(*self._hook_for(link))
+                self.hook, self.hook_cause = self._hook_for(link)
         if link and (self._link is None or link.mac != self._link.mac):
             self._director.set_station(link.mac)
         self._link = link
@@ -197,6 +202,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             self._neighbours.want(each for each in self._others() if each not in hops)
         self._routes.look([each for each in self._routed if each not in self._own])
+        self._ways = self._routes.ways()
         return hops
 
     def _others(self) -> list[IPAddress]:
@@ -215,6 +221,10 @@ class DirectorMachine:
     def _put(self) -> None:
         with self._putting:
             wanted = self._wanted()
+            behind = origins(wanted)
+            if behind != self._origins:
+                self._director.set_origins(behind)
+                self._origins = behind
             steps = difference(self._tables, wanted)
             if steps:
                 self._director.apply(steps)
@@ -230,20 +240,42 @@ class DirectorMachine:
 
     def _attach(self, link: Link) -> str:
         """Why the program was attached just now; empty when it was in its place."""
-        there = self._attachment.attached(link.index, self.hook)
-        if there == self._director.program_id:
-            return ""
-        reason, self._reason = self._reason, "somebody had taken the program away"
         try:
-            self._attachment.attach(link.index, self._director, self.hook)
+            return self._attach_all(link)
         except DatapathError as error:
             if self.hook == "tc":
                 raise
-            cause = f"{link.name} cannot have XDP: {error.strerror}"
-            self._turn_to("tc", cause)
-            self._attachment.attach(link.index, self._director, "tc")
-            return cause
+            self.hook, self.hook_cause = "tc", f"{link.name} cannot have XDP: {error.strerror}"
+            self._attach_all(link)
+            return self.hook_cause
+
+    def _attach_all(self, link: Link) -> str:
+        main, wanted, reason = (link.index, self.hook), self._places(link), ""
+        for place in sorted(wanted, key=lambda each: each != main):
+            interface, hook = place
+            descriptor, program_id = self._director.program(hook)
+            if self._attachment.attached(interface, hook) == program_id:
+                continue
+            self._attachment.attach(interface, descriptor, program_id, hook)
+            if place == main:
+                reason, self._reason = self._reason, "somebody had taken the program away"
+        if reason or self._places_held != wanted:
+            here: set[tuple[int, Hook]] = {(link.index, "tc"), (link.index, "xdp")}
+            # (an earlier process may have had the other one)
+            for interface, hook in (self._places_held | here) - wanted:
+                self._attachment.detach(interface, hook)
+        self._places_held = wanted
         return reason
+
+    def _places(self, link: Link) -> set[tuple[int, Hook]]:
+        """Where programs must be. Answers of NAT come in where their real servers are; tc has them
+        wherever XDP cannot find a MAC."""
+        places: set[tuple[int, Hook]] = {(link.index, self.hook)}
+        if self._translated:
+            ways = self._ways
+            there = {ways[each].hop.interface for each in self._translated if each in ways}
+            places |= {(index, "tc") for index in there | {link.index}}
+        return places
 
     def _hook_for(self, link: Link) -> tuple[Hook, str]:
         """XDP where there is a driver to have it, unless the configuration says which; and why."""
@@ -252,10 +284,6 @@ class DirectorMachine:
         if self._attachment.has_driver(link.index):
             return "xdp", f"the driver of {link.name} has it"
         return "tc", f"{link.name} has no driver of its own"
-
-    def _turn_to(self, hook: Hook, cause: str) -> None:
-        self.hook, self.hook_cause = hook, cause
-        self._director.turn_to(hook)
 
 
 def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:

@@ -5,7 +5,7 @@ use std::env;
 use std::net::Ipv4Addr;
 
 use trimaran_datapath::layout::{NextHop, Service};
-use trimaran_datapath::{Datapath, Error, Listen, Room, Share, Way};
+use trimaran_datapath::{Datapath, Error, Forward, Listen, Room, Share, Way};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -49,7 +49,7 @@ fn measure(flows: u32) -> Result<(), Error> {
     fill(&mut director, flows)?;
 
     let sample = |datapath: &mut Datapath, frame: &[u8], packets| -> Result<u64, Error> {
-        Ok(datapath.test_run(frame, packets)?.ns)
+        Ok(datapath.test_run(frame, packets, None)?.ns)
     };
     let random = frame(ACK, flows - 1, 0);
     let mut floors = Vec::new();
@@ -106,7 +106,15 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
         };
         let address = Ipv4Addr::new(10, 0, 0, 10 + index as u8);
         director.set_share(index, Share::default());
-        director.set_real(index, address.into(), 80, 0, true, Way::Hop(hop), None)?;
+        director.set_real(
+            index,
+            address.into(),
+            80,
+            0,
+            true,
+            Way::Hop(hop),
+            Forward::Direct,
+        )?;
     }
     director.set_table(0, &(0..REALS).collect::<Vec<_>>())?;
     let listen = Listen {
@@ -121,9 +129,9 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
 fn fill(director: &mut Datapath, flows: u32) -> Result<(), Error> {
     let piece = flows.min(4096);
     for first in (0..flows).step_by(piece as usize) {
-        director.test_run(&frame(SYN, 0, first), piece)?;
+        director.test_run(&frame(SYN, 0, first), piece, None)?;
     }
-    director.test_run(&frame(ACK, flows - 1, 0), flows.saturating_mul(4))?;
+    director.test_run(&frame(ACK, flows - 1, 0), flows.saturating_mul(4), None)?;
     let live = director.sweep(0)?.live;
     assert_eq!(live, u64::from(flows), "every flow is pinned");
     Ok(())

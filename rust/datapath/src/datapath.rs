@@ -13,7 +13,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
 use crate::flows::{Sweep, Tally};
-use crate::keys::{service_key, wide, AnyServiceKey, Listen};
+use crate::keys::wide;
 use crate::layout::*;
 use crate::loads::{Loads, Share};
 use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
@@ -59,6 +59,14 @@ pub enum Way {
     /// It is this machine.
     Local,
     Hop(NextHop),
+}
+
+/// The forwarding method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    Direct,
+    Tunnel(Tunnel),
+    Nat,
 }
 
 /// A test run's answer.
@@ -168,18 +176,10 @@ impl Datapath {
         self.adopted
     }
 
-    /// Use the program of another hook, over the same maps.
-    pub fn turn_to(&mut self, hook: Hook) -> Result<(), Error> {
-        if self.program != hook.program() {
-            load_program(&mut self.ebpf, hook.program())?;
-            self.program = hook.program();
-        }
-        Ok(())
-    }
-
-    /// The program's descriptor (ours) and its kernel-wide id.
-    pub fn program(&mut self) -> Result<(RawFd, u32), Error> {
-        let (fd, info) = match program(&mut self.ebpf, self.program) {
+    /// A hook's program: its descriptor (ours) and its kernel-wide id.
+    pub fn program(&mut self, hook: Hook) -> Result<(RawFd, u32), Error> {
+        load_program(&mut self.ebpf, hook.program())?;
+        let (fd, info) = match program(&mut self.ebpf, hook.program()) {
             Program::Xdp(program) => (program.fd()?.as_fd().as_raw_fd(), program.info()?),
             Program::SchedClassifier(program) => {
                 (program.fd()?.as_fd().as_raw_fd(), program.info()?)
@@ -203,39 +203,6 @@ impl Datapath {
         self.pin_directory
             .as_deref()
             .map_or(Ok(()), |directory| unpin(directory, &MAPS))
-    }
-
-    pub fn services(&mut self) -> Result<Vec<(Listen, Service)>, Error> {
-        let mut found = Vec::new();
-        for entry in self.services4()?.iter() {
-            let (key, service) = entry?;
-            let listen = Listen {
-                address: key.address.into(),
-                port: u16::from_be_bytes(key.port),
-                protocol: key.protocol,
-            };
-            found.push((listen, service));
-        }
-        for entry in self.services6()?.iter() {
-            let (key, service) = entry?;
-            let listen = Listen {
-                address: key.address.into(),
-                port: u16::from_be_bytes(key.port),
-                protocol: key.protocol,
-            };
-            found.push((listen, service));
-        }
-        Ok(found)
-    }
-
-    /// `flags`: `SERVICE_SYNC` for an IPv4 service of TCP alone.
-    pub fn set_service(&mut self, listen: Listen, value: Service) -> Result<(), Error> {
-        match service_key(listen) {
-            AnyServiceKey::V4(key) => self.services4()?.insert(key, value, 0)?,
-            AnyServiceKey::V6(key) => self.services6()?.insert(key, value, 0)?,
-        }
-        self.changed();
-        Ok(())
     }
 
     /// Exchange flows with the peers from now on. At most once.
@@ -270,20 +237,7 @@ impl Datapath {
         self.sync = None;
     }
 
-    pub fn remove_service(&mut self, listen: Listen) -> Result<(), Error> {
-        let result = match service_key(listen) {
-            AnyServiceKey::V4(key) => self.services4()?.remove(&key),
-            AnyServiceKey::V6(key) => self.services6()?.remove(&key),
-        };
-        match result {
-            Err(error) if is_absent(&error) => {}
-            other => other?,
-        }
-        self.changed();
-        Ok(())
-    }
-
-    fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -328,26 +282,30 @@ impl Datapath {
         self.loads.set(real, share);
     }
 
-    /// The reals in use, with their indices, and their tunnels where they have one.
-    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Option<Tunnel>)>, Error> {
+    /// The reals in use, with their indices and methods.
+    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Forward)>, Error> {
         let mut found = Vec::new();
         let map = self.array::<Real>("reals")?;
         for index in 0..MAX_REALS {
             let real = map.get(&index, 0)?;
             if real.flags & REAL_USED != 0 {
-                found.push((index, real, None));
+                let forward = match real.flags & REAL_NAT {
+                    0 => Forward::Direct,
+                    _ => Forward::Nat,
+                };
+                found.push((index, real, forward));
             }
         }
         let tunnels = self.array::<Tunnel>("tunnels")?;
-        for (index, real, tunnel) in &mut found {
+        for (index, real, forward) in &mut found {
             if real.flags & REAL_TUNNEL != 0 {
-                *tunnel = Some(tunnels.get(index, 0)?);
+                *forward = Forward::Tunnel(tunnels.get(index, 0)?);
             }
         }
         Ok(found)
     }
 
-    /// Write a real server. `listed`: its flows are forwarded; `tunnel`: through it, else directly.
+    /// Write a real server. `listed`: its flows are forwarded; `forward`: how.
     #[allow(clippy::too_many_arguments)]
     pub fn set_real(
         &mut self,
@@ -357,9 +315,9 @@ impl Datapath {
         service: u32,
         listed: bool,
         way: Way,
-        tunnel: Option<Tunnel>,
+        forward: Forward,
     ) -> Result<(), Error> {
-        if let Some(tunnel) = tunnel {
+        if let Forward::Tunnel(tunnel) = forward {
             self.array::<Tunnel>("tunnels")?.set(index, tunnel, 0)?;
         }
         let mut map = self.array::<Real>("reals")?;
@@ -379,7 +337,11 @@ impl Datapath {
         real.flags = REAL_USED
             | if listed { REAL_LISTED } else { 0 }
             | if way == Way::Local { REAL_LOCAL } else { 0 }
-            | tunnel.map_or(0, |_| REAL_TUNNEL);
+            | match forward {
+                Forward::Direct => 0,
+                Forward::Tunnel(_) => REAL_TUNNEL,
+                Forward::Nat => REAL_NAT,
+            };
         map.set(index, real, 0)?;
         if turn {
             real.current = 1 - current as u8;
@@ -445,12 +407,18 @@ impl Datapath {
         self.sweeper()?.sweep(age_s)
     }
 
-    /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is
-    /// not restored between runs.
-    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<RunResult, Error> {
+    /// Run the program that was loaded first on one frame, `repeat` times; `ns` is the mean of one
+    /// run. The packet is not restored between runs. `context`, if given, is the program's own.
+    pub fn test_run(
+        &mut self,
+        frame: &[u8],
+        repeat: u32,
+        context: Option<&[u8]>,
+    ) -> Result<RunResult, Error> {
         let mut packet = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
+            ctx_in: context,
             data_out: Some(&mut packet),
             repeat,
             ..Default::default()
@@ -466,18 +434,6 @@ impl Datapath {
             packet,
             ns: result.duration.as_nanos() as u64,
         })
-    }
-
-    fn services4(&mut self) -> Result<HashMap<&mut MapData, ServiceKey, Service>, Error> {
-        Ok(HashMap::try_from(
-            self.ebpf.map_mut("services").expect(OURS),
-        )?)
-    }
-
-    fn services6(&mut self) -> Result<HashMap<&mut MapData, ServiceKey6, Service>, Error> {
-        Ok(HashMap::try_from(
-            self.ebpf.map_mut("services6").expect(OURS),
-        )?)
     }
 
     pub(crate) fn array<V: aya::Pod>(

@@ -14,12 +14,14 @@ use crate::layout::*;
 use crate::OBJECT;
 
 /// The maps that the program reads and never writes. A new map belongs here only if that is so.
-const READ_ONLY: [&str; 6] = [
+const READ_ONLY: [&str; 8] = [
     "services",
     "services6",
     "tables",
     "reals",
     "tunnels",
+    "nat_reals",
+    "origins",
     "station",
 ];
 const ROOM: u32 = 16; // flows of the copy
@@ -79,7 +81,7 @@ impl Datapath {
             let turns = self.array::<u64>("cursors")?.get(&service, 0)?;
             copy.array::<u64>("cursors")?.set(service, turns, 0)?;
         }
-        let run = copy.test_run(frame, 1)?;
+        let run = copy.test_run(frame, 1, None)?;
         let reasons = copy.reasons()?;
         Ok(Explanation {
             run,

@@ -2,14 +2,14 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
 pub const TABLE_HAS_LEVELS: u32 = 1 << 31;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 19] = [
     "malformed",
     "fragment",
     "ttl",
@@ -27,6 +27,8 @@ pub const REASONS: [&str; 17] = [
     "encapsulation",
     "reset",
     "unpinned",
+    "forwarding_off",
+    "no_route",
 ];
 
 /// Its place in `REASONS`.
@@ -36,6 +38,11 @@ pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
 pub const REAL_LOCAL: u8 = 4;
 pub const REAL_TUNNEL: u8 = 8;
+pub const REAL_NAT: u8 = 16;
+
+pub const NO_ORIGIN: u32 = u32::MAX;
+/// How many NAT services may share a real server and port.
+pub const MAX_ORIGINS: usize = 16;
 
 pub const TUNNEL_IPIP: u8 = 0;
 pub const TUNNEL_GUE: u8 = 1;
@@ -148,6 +155,24 @@ pub struct Tunnel {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OriginKey {
+    pub address: [u8; 16],
+    pub port: [u8; 2],
+    pub protocol: u8,
+    pub version: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub address: [u8; 16],
+    pub port: [u8; 2],
+    pub zero: u16,
+    pub next: u32,
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     pub source_address: [u8; 4],
@@ -203,6 +228,8 @@ unsafe impl Pod for ClientKey {}
 unsafe impl Pod for Client {}
 unsafe impl Pod for Real {}
 unsafe impl Pod for Tunnel {}
+unsafe impl Pod for OriginKey {}
+unsafe impl Pod for Origin {}
 unsafe impl Pod for FlowKey {}
 unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for Flow {}

@@ -7,18 +7,21 @@ mod keys;
 pub mod layout;
 mod loads;
 pub mod maglev;
+mod nat;
 mod pins;
 mod program;
+mod services;
 mod slots;
 mod sweeper;
 pub mod sync;
 mod syscall;
 
-pub use datapath::{Datapath, Error, Room, RunResult, Way};
+pub use datapath::{Datapath, Error, Forward, Room, RunResult, Way};
 pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 pub use loads::Share;
+pub use nat::Behind;
 pub use program::{program_of, Hook};
 pub use slots::Slots;
 

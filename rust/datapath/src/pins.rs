@@ -9,13 +9,15 @@ use aya::maps::{Array, MapData, MapInfo};
 use crate::datapath::Error;
 use crate::layout::LAYOUT_VERSION;
 
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 20] = [
     "services",
     "services6",
     "tables",
     "cursors",
     "reals",
     "tunnels",
+    "nat_reals",
+    "origins",
     "flows",
     "flows6",
     "fragments",

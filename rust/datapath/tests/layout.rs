@@ -130,6 +130,16 @@ fn every_struct_is_the_same_on_both_sides() {
     same!(btf, "tunnel", Tunnel, source, port, kind, flags);
     same!(
         btf,
+        "origin_key",
+        OriginKey,
+        address,
+        port,
+        protocol,
+        version
+    );
+    same!(btf, "origin", Origin, address, port, zero, next);
+    same!(
+        btf,
         "flow_key",
         FlowKey,
         source_address,
@@ -187,6 +197,9 @@ fn every_number_is_the_same_on_both_sides() {
         let same = |found: &str| found == line || found.starts_with(&format!("{line} "));
         assert!(header.lines().any(same), "{line}");
     }
+    let nat = include_str!("../../../bpf/nat.h");
+    assert!(nat.contains(&format!("#define NO_ORIGIN {NO_ORIGIN:#x}\n")));
+    assert!(nat.contains(&format!("#define MAX_ORIGINS {MAX_ORIGINS} ")));
     let states = enumerators(header, "enum flow_state {");
     assert_eq!(states[STATE_ESTABLISHED as usize], "STATE_ESTABLISHED");
     assert_eq!(states[STATE_SYN_RECV as usize], "STATE_SYN_RECV");
@@ -203,6 +216,7 @@ fn every_number_is_the_same_on_both_sides() {
         ("REAL_LISTED", REAL_LISTED),
         ("REAL_LOCAL", REAL_LOCAL),
         ("REAL_TUNNEL", REAL_TUNNEL),
+        ("REAL_NAT", REAL_NAT),
         ("TUNNEL_CHECKSUM", TUNNEL_CHECKSUM),
         ("TUNNEL_OVER_IPV6", TUNNEL_OVER_IPV6),
     ] {

@@ -16,7 +16,9 @@ use trimaran_datapath::layout::{
 };
 use trimaran_datapath::maglev::Member;
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, wide, Conversation, Error, Hook, Listen, Room, Share, Slots, Way};
+use trimaran_datapath::{
+    narrow, wide, Behind, Conversation, Error, Forward, Hook, Listen, Room, Share, Slots, Way,
+};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -26,10 +28,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 type Hop = ([u8; 6], [u8; 6], u32, u32);
 /// ([(real, active, inactive)], live, ended)
 type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
-/// (address, port, protocol, index, flags)
 /// (kind, port, with checksum, source address)
 type TunnelRow = (String, u16, bool, String);
-/// (index, address, port, service, listed, local, hop, tunnel, weight, upper, lower)
+/// (index, address, port, service, listed, local, hop, forward, tunnel, weight, upper, lower)
 type RealRow = (
     u32,
     String,
@@ -38,6 +39,7 @@ type RealRow = (
     bool,
     bool,
     Option<Hop>,
+    &'static str,
     Option<TunnelRow>,
     u32,
     u32,
@@ -49,6 +51,8 @@ type ServiceRow = (String, u16, u8, u32, u16, u8, u8, u32);
 type TableRow = (u32, Vec<u32>, Vec<(u32, u32, u32)>);
 /// (service, [(real, address, port, turns)])
 type MaglevRow = (u32, Vec<(u32, String, u16, u32)>);
+/// (real, address, port, VIP, VIP's port, protocol)
+type OriginRow = (u32, String, u16, String, u16, u8);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -125,7 +129,24 @@ fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
     )
 }
 
-fn row(index: u32, real: &Real, tunnel: Option<Tunnel>, share: Share) -> RealRow {
+fn forward(word: &str, tunnel: Option<TunnelRow>) -> PyResult<Forward> {
+    match (word, tunnel) {
+        ("dr", None) => Ok(Forward::Direct),
+        ("nat", None) => Ok(Forward::Nat),
+        ("tunnel", Some(row)) => Ok(Forward::Tunnel(self::tunnel(row)?)),
+        _ => {
+            let message = format!("forward is dr or nat, or tunnel with one, not {word}");
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
+fn row(index: u32, real: &Real, forward: Forward, share: Share) -> RealRow {
+    let (word, tunnel) = match forward {
+        Forward::Direct => ("dr", None),
+        Forward::Nat => ("nat", None),
+        Forward::Tunnel(tunnel) => ("tunnel", Some(tunnel_row(tunnel))),
+    };
     let hop = real.hops[usize::from(real.current & 1)];
     (
         index,
@@ -140,7 +161,8 @@ fn row(index: u32, real: &Real, tunnel: Option<Tunnel>, share: Share) -> RealRow
             hop.interface,
             hop.mtu,
         )),
-        tunnel.map(tunnel_row),
+        word,
+        tunnel,
         share.weight,
         share.upper,
         share.lower,
@@ -170,11 +192,6 @@ impl Datapath {
             .map_err(raised)
     }
 
-    fn turn_to(&self, py: Python<'_>, hook: &str) -> PyResult<()> {
-        let hook = self::hook(hook)?;
-        py.detach(|| self.lock().turn_to(hook)).map_err(raised)
-    }
-
     fn set_station(&self, mac: [u8; 6]) -> PyResult<()> {
         self.lock().set_station(mac).map_err(raised)
     }
@@ -184,8 +201,9 @@ impl Datapath {
         self.lock().adopted()
     }
 
-    fn program(&self) -> PyResult<(i32, u32)> {
-        self.lock().program().map_err(raised)
+    fn program(&self, py: Python<'_>, hook: &str) -> PyResult<(i32, u32)> {
+        let hook = self::hook(hook)?;
+        py.detach(|| self.lock().program(hook)).map_err(raised)
     }
 
     #[staticmethod]
@@ -293,11 +311,11 @@ impl Datapath {
         let reals = datapath.reals().map_err(raised)?;
         Ok(reals
             .iter()
-            .map(|(index, real, tunnel)| row(*index, real, *tunnel, datapath.load_of(*index).1))
+            .map(|(index, real, forward)| row(*index, real, *forward, datapath.load_of(*index).1))
             .collect())
     }
 
-    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None, weight=1, upper=0, lower=0))]
+    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, forward="dr", tunnel=None, weight=1, upper=0, lower=0))]
     #[allow(clippy::too_many_arguments)]
     fn set_real(
         &self,
@@ -308,12 +326,13 @@ impl Datapath {
         listed: bool,
         hop: Option<Hop>,
         local: bool,
+        forward: &str,
         tunnel: Option<TunnelRow>,
         weight: u32,
         upper: u32,
         lower: u32,
     ) -> PyResult<()> {
-        let tunnel = tunnel.map(self::tunnel).transpose()?;
+        let forward = self::forward(forward, tunnel)?;
         let way = match hop {
             _ if local => Way::Local,
             None => Way::Unknown,
@@ -333,8 +352,23 @@ impl Datapath {
         };
         datapath.set_share(index, share);
         datapath
-            .set_real(index, address, port, service, listed, way, tunnel)
+            .set_real(index, address, port, service, listed, way, forward)
             .map_err(raised)
+    }
+
+    fn set_origins(&self, rows: Vec<OriginRow>) -> PyResult<()> {
+        let behind = rows
+            .iter()
+            .map(|(real, address, port, vip, vip_port, protocol)| {
+                Ok(Behind {
+                    real: *real,
+                    address: parsed(address)?,
+                    port: *port,
+                    service: listen(vip, *vip_port, *protocol)?,
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        self.lock().set_origins(&behind).map_err(raised)
     }
 
     fn remove_real(&self, index: u32) -> PyResult<()> {
@@ -445,15 +479,16 @@ impl Datapath {
         Ok(shown)
     }
 
-    #[pyo3(signature = (frame, repeat=1))]
+    #[pyo3(signature = (frame, repeat=1, context=None))]
     fn test_run<'py>(
         &self,
         py: Python<'py>,
         frame: &[u8],
         repeat: u32,
+        context: Option<&[u8]>,
     ) -> PyResult<(i32, Bound<'py, PyBytes>, u64)> {
         let result = py
-            .detach(|| self.lock().test_run(frame, repeat))
+            .detach(|| self.lock().test_run(frame, repeat, context))
             .map_err(raised)?;
         Ok((result.verdict, PyBytes::new(py, &result.packet), result.ns))
     }
