@@ -107,15 +107,16 @@ class DirectorHealth:
             for index, key in enumerate(service.keys)
         }
 
-    def begin(self, unlisted: Set[RealKey]) -> None:
+    def begin(self, unlisted: Set[RealKey], *, again: bool = False) -> None:
         """Take over what an earlier process had found: a check was failing where nobody who shares
-        it was in the table, for no other reason."""
+        it was in the table, for no other reason. `again`: it left its tables, and has told of its
+        quorums."""
         down = {
             check
             for check, users in self._users.items()
             if all(server.key in unlisted and not server.is_disabled for server in users)
         }
-        self._watch(down)
+        self._watch(down, told=again)
 
     def adopt(self, services: tuple[ServiceSettings, ...]) -> None:
         """Other services from now on, or others of their real servers. What is known of those that
@@ -124,7 +125,7 @@ class DirectorHealth:
         self._watch()
         self._news()
 
-    def _watch(self, down: Set[CheckSettings] = frozenset()) -> None:
+    def _watch(self, down: Set[CheckSettings] = frozenset(), *, told: bool = False) -> None:
         self._runner.watch(self._users, down)
         for server in self._servers.values():
             checks = server.settings.checks.values()
@@ -135,6 +136,8 @@ class DirectorHealth:
                 continue
             standing = _stand(service, quorum_before=False)
             service.standing = standing
+            if told:
+                continue
             if standing.quorum:
                 self._scripts.tell(service, service.settings.pool.quorum_up)
             else:

@@ -62,7 +62,7 @@ class DirectorRole:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
         self._machine = await self._in_thread(lambda: _machine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
-        self._health.begin(down)
+        self._health.begin(down, again=self._machine.adopted)
         try:
             await self._start()
             await self._serve()

@@ -63,6 +63,11 @@ class DirectorMachine:
         else:
             self._reason = "started"
 
+    @property
+    def adopted(self) -> bool:
+        """An earlier process left its tables."""
+        return self._director.adopted
+
     def unlisted(self) -> set[RealKey]:
         """The real servers that an earlier process had found down."""
         return {

@@ -71,6 +71,11 @@ class IpvsMachine:
             return from_json(self._record.read_bytes())
         return Made()
 
+    @property
+    def adopted(self) -> bool:
+        """An earlier process left its services."""
+        return bool(self._made.services)
+
     def unlisted(self) -> set[RealKey]:
         """The real servers that an earlier process had found down."""
         found = self._found()
