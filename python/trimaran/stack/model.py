@@ -107,9 +107,24 @@ class Tracking(Model):
     services: dict[str, TrackedService] = {}
 
 
+class BfdNeighbour(Model):
+    """A session of bidirectional forwarding detection (RFC 5880, 5881) with a neighbour on the
+    wire, or (`max_hops`) so many routers away; `idle_tx` is how often it is asked while down."""
+
+    neighbour: IPvAnyAddress
+    source: IPvAnyAddress | None = None
+    min_rx: Annotated[Seconds, Field(ge=0.001, le=10)] = 0.01
+    min_tx: Annotated[Seconds, Field(ge=0.001, le=10)] = 0.01
+    idle_tx: Annotated[Seconds, Field(ge=1, le=10)] = 1.0
+    multiplier: Annotated[int, Field(ge=1, le=255)] = 5
+    passive: bool = False
+    ttl: Annotated[int, Field(ge=1, le=255)] = 255
+    max_hops: Annotated[int, Field(ge=0, le=254)] = 0
+
+
 class Watch(Model):
     """Something that virtual routers track: exactly one of `script`, `process` (both words of a
-    command) and `file` (that holds a number, added to the priority times its weight).
+    command), `file` (that holds a number, added to the priority times its weight) and `bfd`.
 
     A script counts as failing until it was well (`init_fail`). Of a process at least `quorum` run,
     and at most `quorum_max`; its arguments are all those given (`exact`), the first of them
@@ -119,6 +134,7 @@ class Watch(Model):
     script: tuple[str, ...] | None = None
     process: tuple[str, ...] | None = None
     file: str | None = None
+    bfd: BfdNeighbour | None = None
     interval: Annotated[Seconds, Field(ge=0.05, le=86400)] = 1.0
     timeout: Annotated[Seconds, Field(gt=0, le=86400)] | None = None
     rise: Annotated[int, Field(ge=1, le=1000)] = 1
