@@ -47,6 +47,8 @@ mod upload;
 mod vars;
 mod worker;
 
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile;
 
