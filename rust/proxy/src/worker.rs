@@ -424,3 +424,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+pub mod tests;
