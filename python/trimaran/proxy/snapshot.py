@@ -116,6 +116,7 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         "keepalive_requests": upstream.keepalive_requests,
         "keepalive_time_ms": _ms(upstream.keepalive_time),
         "sticky": _sticky(upstream.sticky),
+        "retry_percent": upstream.retry_percent,
         "queue": upstream.queue and (upstream.queue.most, _ms(upstream.queue.timeout)),
         "peers": [
             {

@@ -102,6 +102,7 @@ class Upstream(HttpModel):
     balance: Balance = Balance()
     sticky: Sticky | None = None
     queue: Queue | None = None
+    retry_percent: int | None = None
 
 
 class ProxyOptions(HttpModel):

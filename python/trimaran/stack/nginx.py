@@ -43,7 +43,7 @@ from trimaran.stack.nginx_http import (
 from trimaran.stack.nginx_include import include
 from trimaran.stack.nginx_levels import DEFAULT_TYPES, SHARED, Level, media_types
 from trimaran.stack.nginx_locations import Locations, is_simple
-from trimaran.stack.nginx_upstream import queue, sticky
+from trimaran.stack.nginx_upstream import queue, retry_budget, sticky
 from trimaran.stack.nginx_values import (
     balance,
     listen,
@@ -164,6 +164,7 @@ class _File(Locations):
             keepalive_time=self._value(level, "keepalive_time", time, 3600.0),
             sticky=next(iter(self._each(level, "sticky", sticky)), None),
             queue=self._queue(level),
+            retry_percent=self._own_value(level, "retry_budget", retry_budget),
         )
 
     def _access_log(self, level: Level) -> str | None:

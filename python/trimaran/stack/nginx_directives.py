@@ -273,6 +273,7 @@ def _upstream() -> Rows:
         rows(_YES, "0-2", "random"),
         rows(_YES, "1-2", "least_time queue"),
         rows(_YES, "2+", "sticky"),
+        rows(_YES, "1", "retry_budget"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
         rows(_NO, "0+", "sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),

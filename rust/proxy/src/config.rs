@@ -362,6 +362,9 @@ pub struct Upstream {
     /// How many requests wait for a peer, and for how many ms.
     #[serde(default)]
     pub queue: Option<(usize, u64)>,
+    /// Retries, in percent of the requests.
+    #[serde(default)]
+    pub retry_percent: Option<u32>,
 }
 
 fn thousand() -> u64 {

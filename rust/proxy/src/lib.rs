@@ -8,6 +8,7 @@ mod address;
 mod answer;
 mod attempt;
 mod balance;
+mod budget;
 mod chunked;
 mod config;
 mod conn;

@@ -3,6 +3,7 @@
 use crate::access::Network;
 use crate::address::Address;
 use crate::balance::{Group, Keepalive, Peer};
+use crate::budget::Budget;
 use crate::config::{self, Config, Limits};
 use crate::filters;
 use crate::limits::{CountLimit, RateLimit, Zones};
@@ -426,6 +427,7 @@ fn group(
         .map(|sticky| Sticky::compile(sticky, scope))
         .transpose()?;
     group.queue = upstream.queue;
+    group.retries = upstream.retry_percent.map(Budget::new);
     group.build();
     if let Some(old) = old {
         group.inherit(old);
