@@ -12,6 +12,11 @@ use crate::vars::{Scope, Template};
 const LIMITS: Limits = Limits {
     body_size: 1000,
     header_line: 8192,
+    header_buffers: 4,
+    max_headers: 1000,
+    merge_slashes: true,
+    ignore_invalid_headers: true,
+    underscores_in_headers: false,
     header_timeout_ms: 1,
     body_timeout_ms: 1,
     send_timeout_ms: 1,
@@ -45,6 +50,7 @@ pub fn request(input: &[u8]) -> bool {
 /// A peer's head is refused, or passed on as one head.
 pub fn answer(input: &[u8], upgrade: bool) -> bool {
     let passing = Passing {
+        server: "trimaran",
         date: "D",
         upgrade,
         redirect: (b"http://up/", b"/"),
