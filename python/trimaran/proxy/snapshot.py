@@ -38,6 +38,7 @@ def snapshot(http: Http) -> str:
             "default_type": http.default_type,
             "limits": _limits(http.limits, http),
             "stream": {"servers": [_stream_server(each) for each in http.stream]},
+            "shutdown_timeout_ms": _optional_ms(http.shutdown_timeout),
             "directory": http.directory,
             "errors": http.errors,
             "product": http.product,

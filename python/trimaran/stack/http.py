@@ -406,7 +406,8 @@ class CountZone(HttpModel):
 
 class Http(HttpModel):
     """Everything one proxy process serves. `directory` (ending in '/') is where relative paths
-    begin that requests name; `product` is what answers call us, without and with a version."""
+    begin that requests name; `product` is what answers call us, without and with a version;
+    `shutdown_timeout` is how long connections from before a reload may go on."""
 
     servers: tuple[Server, ...]
     upstreams: tuple[Upstream, ...] = ()
@@ -417,6 +418,7 @@ class Http(HttpModel):
     send_timeout: Seconds = 60.0
     limits: Limits = Limits()
     stream: tuple[StreamServer, ...] = ()
+    shutdown_timeout: Seconds | None = None
     directory: str = ""
     errors: tuple[tuple[str, str], ...] = ()
     product: tuple[str, str] = ("trimaran", "trimaran")

@@ -14,6 +14,9 @@ pub struct Config {
     pub limits: Limits,
     #[serde(default)]
     pub stream: Stream,
+    /// How long connections from before a reload may go on; None: for ever.
+    #[serde(default)]
+    pub shutdown_timeout_ms: Option<u64>,
     /// Where relative paths that requests name begin.
     #[serde(default)]
     pub directory: String,

@@ -34,6 +34,7 @@ pub struct Snapshot {
     pub maps: Vec<Map>,
     pub zones: Zones,
     pub stream: Stream,
+    pub shutdown_timeout_ms: Option<u64>,
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
@@ -218,6 +219,7 @@ impl Snapshot {
             maps,
             zones,
             stream,
+            shutdown_timeout_ms: config.shutdown_timeout_ms,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
             wants_connections: scope.wants_connections.get() || has_status,
