@@ -35,7 +35,6 @@ WITHOUT = [
     "http_referer_module",
     "http_gzip_module",
     "http_autoindex_module",
-    "http_mirror_module",
     "http_tunnel_module",
     "http-cache",
     "stream_pass_module",
@@ -44,7 +43,12 @@ WITHOUT = [
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH = ["http_realip_module", "http_stub_status_module", "stream"]
+WITH = [
+    "http_auth_request_module",
+    "http_realip_module",
+    "http_stub_status_module",
+    "stream",
+]
 USAGE = __doc__.splitlines()[2].strip()
 
 

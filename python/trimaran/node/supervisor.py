@@ -105,6 +105,14 @@ class Supervisor:
             raise ChangeRefusedError("; ".join(refusals))
         return rows
 
+    async def explain(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What the director would do with a packet. Raises RoleError."""
+        director = self.keepers.get("director")
+        if director is None:
+            raise RoleError("this node is no director: ask one that carries the address")
+        answer: dict[str, Any] = await director.ask("explain", question, CHANGE_TIMEOUT_S)
+        return answer
+
     async def _forget_changes(self, cause: str) -> None:
         """The configuration alone counts again, also for roles that do not run."""
         with suppress(ChangeRefusedError):
@@ -163,6 +171,8 @@ class Supervisor:
                 cause=str(message.get("cause", "")),
                 data=message.get("data") or {},
             )
+            if role == "vrrp" and (notify := self.keepers.get("notify")):
+                notify.tell({**message, "kind": "told"})
         elif kind == "well" and role == "director":
             self._said = (bool(message.get("well")), str(message.get("cause", "")))
             self._tell_vrrp()

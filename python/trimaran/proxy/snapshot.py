@@ -84,7 +84,7 @@ def _server(server: Server, http: Http) -> dict[str, Any]:
 _PLAIN = {"internal", "path", "recursive_error_pages", "headers", "expires", "logs", "body_size",
           "default_type", "types", "access", "basic", "satisfy_any", "rates", "counts", "try_files",
           "root", "alias", "alias_skip", "real_ip", "absolute_redirect", "errors",
-          "log_not_found"}  # fmt: skip
+          "log_not_found", "auth", "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
 
 
 def _location(location: Location) -> dict[str, Any]:

@@ -108,7 +108,9 @@ class Upstream(HttpModel):
 class ProxyOptions(HttpModel):
     """The proxy_* directives that few locations have. `redirects` None is 'default'; `next` are
     the words of proxy_next_upstream; `cookies` are (domain, path or flags, from, to); `ignore`
-    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second."""
+    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second.
+    A request's body of more than `body_memory` bytes goes to a file; of an answer, up to `buffers`
+    bytes in memory and then `temp_most` on disk wait for a slow client (0: none)."""
 
     method: str | None = None
     body: str | None = None
@@ -126,6 +128,13 @@ class ProxyOptions(HttpModel):
     bind: str = ""
     limit_rate: int = 0
     ignore: tuple[str, ...] = ()
+    request_buffering: bool = False
+    body_memory: int = 16 << 10
+    body_in_file: Literal["off", "on", "clean"] = "off"
+    body_directory: str = ""
+    buffers: int = 64 << 10
+    temp_most: int = 1 << 30
+    temp_directory: str = ""
 
 
 class ProxyPass(HttpModel):
@@ -301,7 +310,8 @@ class Location(HttpModel):
     expression, '@' by name. `root` with `alias` is the location's own path's place; None values
     are those of the server or of `Http`. `access` is (allowed, network), the first counts;
     `alias_skip` is how much of a path alias replaces (None: all); `except_` are the methods that
-    limit_except lets pass and what holds for the others; `errors` are (path, level)."""
+    limit_except lets pass and what holds for the others; `errors` are (path, level); `auth` is
+    auth_request's path, `auth_sets` (variable, value) of auth_request_set."""
 
     match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
@@ -334,6 +344,10 @@ class Location(HttpModel):
     log_not_found: bool = True
     body_timeout: Seconds | None = None
     send_timeout: Seconds | None = None
+    auth: str | None = None
+    auth_sets: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[str, ...] = ()
+    mirror_body: bool = True
 
 
 class Listen(HttpModel):
@@ -342,6 +356,7 @@ class Listen(HttpModel):
     address: str = "0.0.0.0"
     port: Annotated[int, Field(ge=1, le=65535)] = 80
     default_server: bool = False
+    proxy_protocol: bool = False
 
 
 class Limits(HttpModel):

@@ -24,9 +24,11 @@ VARIABLES = frozenset({
     "realip_remote_port", "content_length", "content_type", "document_root", "document_uri",
     "host", "hostname", "http_host", "https", "is_args", "limit_rate", "msec", "nginx_version",
     "pid", "pipe", "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "proxy_protocol_addr",
+    "proxy_protocol_port", "proxy_protocol_server_addr", "proxy_protocol_server_port",
     "query_string", "realip_remote_addr", "realpath_root", "remote_addr", "remote_port",
     "remote_user", "request", "request_completion", "request_filename", "request_id",
-    "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr",
+    "request_body", "request_body_file", "request_length", "request_method", "request_time",
+    "request_uri", "scheme", "server_addr",
     "server_name", "server_port", "server_protocol", "status", "time_iso8601", "time_local",
     "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent",
     "upstream_connect_time", "upstream_header_time",
@@ -37,7 +39,7 @@ STREAM_VARIABLES = frozenset({
     "upstream_session_time",
 })  # fmt: skip
 _PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "sent_trailer_", "upstream_http_",
-             "upstream_cookie_")  # fmt: skip
+             "upstream_cookie_", "proxy_protocol_tlv_")  # fmt: skip
 _VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|([0-9]|\w*))")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
@@ -72,10 +74,12 @@ def listen(arguments: tuple[str, ...]) -> tuple[list[Listen], list[str]]:
     """The listening addresses (several for a range of ports) and the parameters that have no
     effect."""
     first, *parameters = arguments
-    default, idle = False, []
+    default, proxied, idle = False, False, []
     for parameter in parameters:
         if parameter in ("default_server", "default"):
             default = True
+        elif parameter == "proxy_protocol":
+            proxied = True
         elif _IDLE_LISTEN.fullmatch(parameter):
             idle.append(parameter)
         else:
@@ -83,7 +87,11 @@ def listen(arguments: tuple[str, ...]) -> tuple[list[Listen], list[str]]:
     if first.startswith("unix:"):
         refuse(f"unix: {_LATER}")
     host, ports = _host_ports(first)
-    return [Listen(address=host, port=port, default_server=default) for port in ports], idle
+    found = [
+        Listen(address=host, port=port, default_server=default, proxy_protocol=proxied)
+        for port in ports
+    ]
+    return found, idle
 
 
 def _host_ports(text: str) -> tuple[str, range]:

@@ -1,6 +1,7 @@
 //! Loads and drives the eBPF director. No Python in it.
 
 mod datapath;
+mod explain;
 mod flows;
 mod keys;
 pub mod layout;
@@ -8,6 +9,7 @@ mod pins;
 pub mod sync;
 
 pub use datapath::{program_of, Datapath, Error, Hook, Room, RunResult, Way};
+pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 

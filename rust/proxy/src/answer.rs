@@ -232,7 +232,7 @@ impl Client {
             exchange.parts = body.parts;
             exchange.tail = body.tail;
         }
-        if left > 0 && self.rate == 0 {
+        if left > 0 && self.rate == 0 && self.inner.is_none() {
             let result = sys::send(&self.fd, &self.out, true);
             self.out_at = self.note_sent(result).unwrap_or(0);
         }

@@ -11,8 +11,11 @@ use crate::chunked::Chunked;
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
+use crate::inner::Inner;
+use crate::proxied::{self, Proxied};
 use crate::request::{Body, Refusal};
 use crate::snapshot::Location;
+use crate::spool::Overflow;
 use crate::status::At;
 use crate::sys;
 use std::io::ErrorKind;
@@ -70,6 +73,10 @@ pub struct Client {
     pub buffer: Vec<u8>,
     pub out: Vec<u8>,
     pub out_at: usize,
+    /// What comes behind `out`, and does not fit into memory.
+    pub overflow: Option<Overflow>,
+    /// Since when it takes not all that is there for it.
+    pub slow_ms: Option<u64>,
     pub phase: Phase,
     pub waiting: Waiting,
     pub deadline_ms: u64,
@@ -94,6 +101,11 @@ pub struct Client {
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
     pub forward: Option<Box<Forward>>,
+    /// There is no connection: the request comes from another one.
+    pub inner: Option<Box<Inner>>,
+    /// A PROXY header comes first; and what it said.
+    pub expects_proxy: bool,
+    pub proxied: Option<Box<Proxied>>,
 }
 
 /// What is still to come of a request's body.
@@ -172,6 +184,8 @@ impl Client {
             buffer: Vec::new(),
             out: Vec::new(),
             out_at: 0,
+            overflow: None,
+            slow_ms: None,
             phase: Phase::Head,
             waiting: Waiting::Idle,
             deadline_ms: 0,
@@ -189,6 +203,9 @@ impl Client {
             keepalive_ms: 0,
             exchange: None,
             forward: None,
+            inner: None,
+            expects_proxy: false,
+            proxied: None,
         }
     }
 
@@ -237,7 +254,9 @@ impl Client {
         self.count_as(core, at);
         // A head must be whole in time however its bytes trickle in; so must lingering end.
         let waiting = match waiting {
-            Waiting::ClientSend if self.pause_ms > 0 => Waiting::Rate(self.pause_ms),
+            Waiting::ClientSend | Waiting::PeerRead(_) if self.pause_ms > 0 => {
+                Waiting::Rate(self.pause_ms)
+            }
             other => other,
         };
         let fixed = matches!(waiting, Waiting::Head | Waiting::Linger | Waiting::Delay(_));
@@ -308,7 +327,18 @@ impl Client {
     fn on_head(&mut self, core: &mut Core) -> Step {
         let mut pipelined = !self.buffer.is_empty() && self.served > 0;
         loop {
-            if !self.buffer.is_empty() {
+            if self.expects_proxy && !self.buffer.is_empty() {
+                match proxied::parse(&self.buffer) {
+                    Ok(Some((length, found))) => {
+                        self.buffer.drain(..length);
+                        self.proxied = found.map(Box::new);
+                        self.expects_proxy = false;
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(_) => return Step::Close,
+                }
+            } else if !self.buffer.is_empty() {
                 let mut exchange = core.exchange();
                 match exchange
                     .request
@@ -384,7 +414,11 @@ impl Client {
     }
 
     fn on_serving(&mut self, core: &mut Core) -> Step {
-        if !self.flush() {
+        let reads_on = self
+            .forward
+            .as_ref()
+            .is_some_and(|it| it.waiting_room.is_some());
+        if !self.flush() && (self.broken || !reads_on) {
             return self.after_flush();
         }
         let Some(mut exchange) = self.exchange.take() else {
@@ -395,6 +429,9 @@ impl Client {
                 Some(forward) => self.proceed(core, &mut exchange, forward),
                 None => Step::Close,
             },
+            Answer::Inner if self.ended => Step::Close,
+            Answer::Inner => Step::Wait(Waiting::Until(u64::MAX)),
+            Answer::Body => self.read_body(core, &mut exchange),
             Answer::Memory => self.finish(core, &mut exchange),
             Answer::Delay(_) if self.ended => Step::Close,
             Answer::Delay(ms) => Step::Wait(Waiting::Delay(ms)),
@@ -417,73 +454,16 @@ impl Client {
         Step::Wait(Waiting::ClientSend)
     }
 
-    /// Send what is pending. False: not all could be sent (or, with `broken`, none ever will).
-    pub fn flush(&mut self) -> bool {
-        while self.out_at < self.out.len() {
-            if !self.writable {
-                return false;
-            }
-            let most = self.allowance();
-            if most == 0 {
-                return false;
-            }
-            let end = self.out.len().min(self.out_at.saturating_add(most));
-            let result = sys::send(&self.fd, &self.out[self.out_at..end], false);
-            match self.note_sent(result) {
-                Some(count) => self.out_at += count,
-                None => return false,
-            }
-        }
-        self.out.clear();
-        self.out_at = 0;
-        true
-    }
-
-    /// Send `data` behind what is pending; what cannot go now becomes pending.
-    pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable || self.rate > 0 {
-            self.out.extend_from_slice(data);
-            self.flush();
-            return;
-        }
-        let pending = self.out.len() - self.out_at;
-        let result = sys::send_two(&self.fd, &self.out[self.out_at..], data);
-        let sent = self.note_sent(result).unwrap_or(0);
-        if sent < pending {
-            self.out_at += sent;
-            self.out.extend_from_slice(data);
-        } else {
-            self.out.clear();
-            self.out_at = 0;
-            self.out.extend_from_slice(&data[sent - pending..]);
-        }
-    }
-
-    pub fn note_sent(&mut self, result: std::io::Result<usize>) -> Option<usize> {
-        match result {
-            Ok(count) => {
-                self.progress = true;
-                self.rate_sent += count as u64;
-                self.pause_ms = 0;
-                Some(count)
-            }
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => self.broken = true,
-                }
-                None
-            }
-        }
-    }
-
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         for _ in 0..ROUNDS {
             let most = self.allowance();
             let Answer::File { fd, offset, left } = &mut exchange.answer else {
                 return Step::Close;
             };
+            if self.inner.is_some() {
+                *left = 0;
+                exchange.parts.clear();
+            }
             if *left == 0 {
                 if let Some((head, from, count)) = exchange.parts.pop_front() {
                     (*offset, *left) = (from, count);
@@ -523,6 +503,10 @@ impl Client {
     /// The answer is out.
     pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         self.served += 1;
+        self.overflow = None;
+        if self.inner.is_some() {
+            return Step::Close;
+        }
         exchange.complete = true;
         (self.rate, self.rate_set, self.pause_ms) = (0, false, 0);
         if exchange.keep {

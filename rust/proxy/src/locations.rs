@@ -174,6 +174,18 @@ impl Compiler<'_> {
             Some(expires) => Some((self.template(&expires.value)?, expires.modified)),
             None => None,
         };
+        let template = |text: &String| Template::compile(text, self.scope);
+        let auth = location.auth.as_ref().map(template).transpose()?;
+        let mirrors = location.mirrors.iter().map(template);
+        let mirrors = mirrors.collect::<Result<Vec<_>, _>>()?;
+        let mut auth_sets = Vec::new();
+        for (variable, value) in &location.auth_sets {
+            let slot = self.scope.slots.get(variable).copied();
+            if slot.is_none() && variable != "args" {
+                return Err(format!("auth_request_set: ${variable} cannot be set"));
+            }
+            auth_sets.push((slot, template(value)?));
+        }
         let real_ip = match location.real_ip {
             None => None,
             Some(real) => {
@@ -266,6 +278,10 @@ impl Compiler<'_> {
             except,
             body_timeout_ms: location.body_timeout_ms,
             send_timeout_ms: location.send_timeout_ms,
+            auth,
+            auth_sets,
+            mirrors,
+            mirror_body: location.mirror_body,
         });
         Ok(self.locations.len() - 1)
     }

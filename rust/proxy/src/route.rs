@@ -10,10 +10,9 @@ use crate::core::Core;
 use crate::errors::ERROR;
 use crate::exchange::{Answer, Exchange};
 use crate::files;
-use crate::forward::Forward;
 use crate::limits::Verdict;
 use crate::locations::{Found, Matched};
-use crate::request::{normalise, Body, Method};
+use crate::request::{Body, Method};
 use crate::rewrite::{self, Code, Outcome, View};
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::status;
@@ -24,7 +23,7 @@ use std::sync::Arc;
 
 const MOST_CYCLES: u8 = 10;
 
-enum Next {
+pub enum Next {
     Again,
     Done,
 }
@@ -143,7 +142,7 @@ impl Client {
         }
         if let Some(real) = &location.real_ip {
             if exchange.address.is_none() {
-                exchange.address = real_address(&self.address, real, exchange);
+                exchange.address = real_address(self, real, exchange);
             }
         }
         if let Some(status) = self.limited(core, exchange, snapshot, location) {
@@ -152,7 +151,20 @@ impl Client {
             }
             return Next::Done;
         }
-        if let Some(status) = self.refused(exchange, snapshot, location) {
+        let refused = match self.inner {
+            Some(_) => None, // who asked was judged
+            None => self.refused(exchange, snapshot, location),
+        };
+        let ruled = !location.access.is_empty() || location.basic.is_some();
+        let settled = match location.satisfy_any {
+            true => refused.is_none() && ruled,
+            false => refused.is_some(),
+        };
+        if !settled && self.ask_leave(core, exchange, location) {
+            return Next::Done;
+        }
+        let leave = location.satisfy_any && exchange.authorized == exchange.location;
+        if let Some(status) = refused.filter(|_| !leave) {
             let delay_ms = location.manner.auth_delay_ms;
             if status == 401 && delay_ms > 0 && !exchange.challenged {
                 exchange.challenged = true;
@@ -172,25 +184,26 @@ impl Client {
         self.content(core, exchange, snapshot, location)
     }
 
-    fn content(
+    pub fn content(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
         snapshot: &Arc<Snapshot>,
         location: &Location,
     ) -> Next {
+        let mirrors = !location.mirrors.is_empty() && self.inner.is_none() && !exchange.mirrored;
+        let buffers =
+            matches!(&location.action, Action::Proxy(proxy) if proxy.options.request_buffering);
+        if !exchange.incoming.done() && (buffers || mirrors && location.mirror_body) {
+            self.ask_for_body(exchange);
+            exchange.answer = Answer::Body;
+            return Next::Done;
+        }
+        if mirrors {
+            self.mirror(core, exchange, location);
+        }
         match &location.action {
-            Action::Proxy(proxy) => {
-                let Some(forward) = Forward::new(core, snapshot, exchange, self, proxy, location)
-                else {
-                    self.fail(core, exchange, 502);
-                    return Next::Done;
-                };
-                exchange.answer = Answer::Forward;
-                exchange.group = Some(forward.group.clone());
-                self.forward = Some(Box::new(forward));
-                self.choose_peer(core, exchange);
-            }
+            Action::Proxy(proxy) => self.forward_to(core, exchange, snapshot, proxy, location),
             Action::Files(files) => {
                 let uri = exchange.request.uri.clone();
                 if uri.ends_with(b"/") {
@@ -340,7 +353,7 @@ impl Client {
     }
 
     /// Go on with another path, or with a named location; None is never returned.
-    fn redirect_within(
+    pub fn redirect_within(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
@@ -361,31 +374,6 @@ impl Client {
         }
         set_uri(exchange, target);
         Some(Next::Again)
-    }
-
-    /// A peer said that the answer is at this path, or at this name, of ours.
-    pub fn go_elsewhere(&mut self, core: &mut Core, exchange: &mut Exchange, target: &[u8]) {
-        exchange.error = None;
-        if target.starts_with(b"@") {
-            if let Some(Next::Done) = self.redirect_within(core, exchange, target) {
-                return;
-            }
-        } else {
-            let question = target.iter().position(|byte| *byte == b'?');
-            let path = &target[..question.unwrap_or(target.len())];
-            let mut uri = Vec::new();
-            let decoded = crate::rewrite::unescape(path);
-            let up = decoded
-                .split(|byte| *byte == b'/')
-                .any(|part| part == b"..");
-            if up || !path.starts_with(b"/") || normalise(path, true, &mut uri).is_err() {
-                return self.fail(core, exchange, 404);
-            }
-            exchange.request.become_get();
-            set_uri(exchange, target);
-            exchange.request.uri = uri;
-        }
-        self.route(core, exchange);
     }
 
     /// limit_conn and limit_req: a status when it ends here, 0 when it waits.
@@ -471,7 +459,7 @@ impl Client {
         exchange.internal |= internal;
     }
 
-    fn refused(
+    pub fn refused(
         &self,
         exchange: &Exchange,
         snapshot: &Snapshot,
@@ -502,7 +490,7 @@ impl Client {
         access::check(given.as_deref(), &snapshot.path(&file.value(&context)))
     }
 
-    fn challenge(
+    pub fn challenge(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
@@ -553,20 +541,23 @@ impl Client {
     /// realip at once, by the server's word: variables of its rewrite rules see the result.
     pub fn read_real_address(&self, exchange: &mut Exchange, location: &Location) {
         if let Some(real) = &location.real_ip {
-            exchange.address = real_address(&self.address, real, exchange);
+            exchange.address = real_address(self, real, exchange);
         }
     }
 }
 
 fn real_address(
-    client: &SocketAddr,
+    client: &Client,
     real: &(Vec<access::Network>, Vec<u8>, bool),
     exchange: &Exchange,
 ) -> Option<SocketAddr> {
     let (from, header, recursive) = real;
     let trusted = |address: &IpAddr| from.iter().any(|network| network.has(address));
-    if !trusted(&client.ip()) {
+    if !trusted(&client.address.ip()) {
         return None;
+    }
+    if header == b"proxy_protocol" {
+        return client.proxied.as_ref().map(|proxied| proxied.source);
     }
     let request = &exchange.request;
     let values: Vec<&[u8]> = request

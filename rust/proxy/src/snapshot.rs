@@ -44,6 +44,7 @@ pub struct Snapshot {
     directory: String,
     /// Some server has limits of its own.
     own_limits: bool,
+    pub wants_body: bool,
     addresses: HashMap<SocketAddr, Names>,
     logs: HashMap<String, Arc<Sink>>,
 }
@@ -53,6 +54,7 @@ pub struct Snapshot {
 struct Names {
     default: usize,
     has_default: bool,
+    proxied: bool,
     exact: HashMap<Vec<u8>, usize>,
     leading: HashMap<Vec<u8>, usize>, // '*.example.org' as '.example.org'
     trailing: HashMap<Vec<u8>, usize>, // 'www.example.*' as 'www.example.'
@@ -108,6 +110,11 @@ pub struct Location {
     pub except: Option<(Vec<Vec<u8>>, usize)>,
     pub body_timeout_ms: Option<u64>,
     pub send_timeout_ms: Option<u64>,
+    pub auth: Option<Template>,
+    /// (slot, or None for $args; value)
+    pub auth_sets: Vec<(Option<usize>, Template)>,
+    pub mirrors: Vec<Template>,
+    pub mirror_body: bool,
 }
 
 pub struct ErrorPage {
@@ -223,6 +230,7 @@ impl Snapshot {
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
             wants_connections: scope.wants_connections.get() || has_status,
+            wants_body: scope.wants_body.get(),
             addresses,
             logs,
         })
@@ -235,15 +243,23 @@ impl Snapshot {
             .any(|address| address.port() == port && !address.ip().is_unspecified())
     }
 
+    /// Whether connections to `local` begin with a PROXY header.
+    pub fn expects_proxy(&self, local: &SocketAddr) -> bool {
+        self.names(local).is_some_and(|names| names.proxied)
+    }
+
     /// The server for a connection to `local` that asks for `host`.
     pub fn server(&self, local: &SocketAddr, host: &[u8], matched: Option<Matched>) -> usize {
+        self.names(local)
+            .map_or(0, |names| names.find(host, matched))
+    }
+
+    fn names(&self, local: &SocketAddr) -> Option<&Names> {
         let any = |ip: IpAddr| self.addresses.get(&SocketAddr::new(ip, local.port()));
-        let names = self
-            .addresses
+        self.addresses
             .get(local)
             .or_else(|| any(IpAddr::from([0u8; 4])))
-            .or_else(|| any(IpAddr::from([0u16; 8])));
-        names.map_or(0, |names| names.find(host, matched))
+            .or_else(|| any(IpAddr::from([0u16; 8])))
     }
 
     /// A path that a variable may have given, absolute.
@@ -363,6 +379,7 @@ fn register(
             names.has_default = true;
             names.default = index;
         }
+        names.proxied |= listen.proxy_protocol;
         for name in &server.names {
             names.add(name, index, scope)?;
         }

@@ -20,6 +20,7 @@ pub struct Scope {
     pub wants_sent: Cell<bool>,
     pub wants_reply: Cell<bool>,
     pub wants_connections: Cell<bool>,
+    pub wants_body: Cell<bool>,
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What the variables stand for while one request is served.
 
 use crate::maps::Map;
+use crate::proxied::Proxied;
 use crate::request::Request;
 use crate::snapshot::Location;
+use crate::spool::Body;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
@@ -54,6 +56,8 @@ pub struct More<'a> {
     pub body_bytes: u64,
     pub head_bytes: u64,
     pub received: u64,
+    pub body: Option<&'a Body>,
+    pub proxied: Option<&'a Proxied>,
     pub sent: &'a [u8],
     pub reply: &'a [u8],
     pub tries: &'a [Try],

@@ -2,6 +2,15 @@
 
 use super::Scope;
 
+/// What a PROXY header says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part {
+    Address,
+    Port,
+    ServerAddress,
+    ServerPort,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Variable {
     Host,
@@ -67,6 +76,10 @@ pub enum Variable {
     UpstreamSent,
     UpstreamReceived,
     ReplyCookie(Vec<u8>),
+    Proxied(Part),
+    ProxiedExtra(String),
+    RequestBody,
+    RequestBodyFile,
     Header(Vec<u8>),
     Argument(Vec<u8>),
     Cookie(Vec<u8>),
@@ -104,7 +117,16 @@ const PLAIN: &[(&str, Variable)] = &[
     ("scheme", Variable::Scheme),
     ("https", Variable::Empty),
     ("limit_rate", Variable::Rate),
-    ("proxy_protocol_addr", Variable::Empty),
+    ("proxy_protocol_addr", Variable::Proxied(Part::Address)),
+    ("proxy_protocol_port", Variable::Proxied(Part::Port)),
+    (
+        "proxy_protocol_server_addr",
+        Variable::Proxied(Part::ServerAddress),
+    ),
+    (
+        "proxy_protocol_server_port",
+        Variable::Proxied(Part::ServerPort),
+    ),
     ("request_uri", Variable::RequestUri),
     ("uri", Variable::Uri),
     ("document_uri", Variable::Uri),
@@ -115,6 +137,8 @@ const PLAIN: &[(&str, Variable)] = &[
     ("request", Variable::RequestLine),
     ("request_length", Variable::RequestLength),
     ("request_time", Variable::RequestTime),
+    ("request_body", Variable::RequestBody),
+    ("request_body_file", Variable::RequestBodyFile),
     ("request_completion", Variable::RequestCompletion),
     ("server_addr", Variable::ServerAddr),
     ("server_port", Variable::ServerPort),
@@ -163,6 +187,9 @@ impl Variable {
             scope.wants_connections.set(true);
         }
         if let Some((_, variable)) = PLAIN.iter().find(|(known, _)| *known == name) {
+            if name == "request_body" {
+                scope.wants_body.set(true);
+            }
             return Some(variable.clone());
         }
         let rest = |prefix| {
@@ -188,6 +215,9 @@ impl Variable {
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);
             return Some(Variable::Sent(dashed(rest)));
+        }
+        if let Some(rest) = rest("proxy_protocol_tlv_") {
+            return Some(Variable::ProxiedExtra(rest.into()));
         }
         if let Some(rest) = rest("upstream_cookie_") {
             scope.wants_reply.set(true);
