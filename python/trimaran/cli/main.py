@@ -61,13 +61,17 @@ def run(
     nginx: File = None,
     lvsrs: File = None,
     run_dir: RunDirectoryOption = None,
+    record: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Write every virtual router's inputs down there."),
+    ] = None,
 ) -> None:
     """Run this machine's part of a stack, or of classic files."""
     if sys.platform != "linux":
         raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
     from trimaran.cli.run import Classic, run_node
 
-    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir)
+    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir, record)
 
 
 @app.command()
@@ -79,6 +83,16 @@ def check(
     from trimaran.cli.check import check as check_files
 
     raise typer.Exit(check_files(files, node))
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="`run --record` wrote it.")],
+) -> None:
+    """Play what a virtual router was told again; 1 when it answers otherwise."""
+    from trimaran.cli.replay import replay_file
+
+    raise typer.Exit(0 if replay_file(recording) else FAILED)
 
 
 @app.command()
@@ -139,6 +153,22 @@ def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None
 
 
 @app.command()
+def plan(
+    new: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[NEW]", help="A file in place of the node's first one."),
+    ] = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+) -> None:
+    """What a reload would change, and whether mastership can move; nothing is changed."""
+    from trimaran.cli.plan import show_plan
+
+    show_plan(new, node, run_dir, as_json=json)
+
+
+@app.command()
 def reload(
     node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
@@ -174,15 +204,24 @@ def top(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
 
 @app.command()
 def explain(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A client, ADDRESS:PORT.")],
-    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="ADDRESS:PORT.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE|vrrp", help="A client, ADDRESS:PORT; or the word vrrp.")
+    ],
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION|NAME", help="ADDRESS:PORT; or a virtual router.")
+    ],
     udp: Annotated[bool, typer.Option("--udp", "-u", help="A datagram.")] = False,
     kind: Annotated[str, typer.Option(help="Which segment: syn, ack, fin or rst.")] = "syn",
     node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
     json: Json = False,
 ) -> None:
-    """What the director would do with a packet, and why."""
+    """What the director would do with a packet; or why this node is (not) a router's master."""
+    if source == "vrrp":
+        from trimaran.cli.explain_router import explain_router
+
+        explain_router(destination, node, run_dir)
+        return
     from trimaran.cli.explain import explain as explain_packet
 
     explain_packet(source, destination, "udp" if udp else "tcp", kind, node, run_dir, as_json=json)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
@@ -62,6 +62,13 @@ class ControlClient:
         kept or dropped. Raises ControlError: nothing was changed."""
         path = f"/reload?changes={'keep' if keep_changes else 'drop'}"
         answer: dict[str, str] = (await self._json("POST", path))["roles"]
+        return answer
+
+    async def plan(self, instead: str | None) -> list[dict[str, str]]:
+        """What a reload would change (node/difference.py), of the node's own files or of that one
+        in their stead. Raises ControlError: it would be refused."""
+        path = "/plan" if instead is None else f"/plan?instead={quote(instead)}"
+        answer: list[dict[str, str]] = (await self._json("POST", path))["changes"]
         return answer
 
     async def change(

@@ -165,6 +165,15 @@ def application(supervisor: "Supervisor") -> FastAPI:
         except ReloadRefusedError as error:
             raise HTTPException(409, f"nothing was changed: {error}") from error
 
+    @app.post("/plan")
+    async def plan(
+        peer: Annotated[Peer, Depends(_may_change)], instead: str | None = None
+    ) -> dict[str, list[dict[str, str]]]:
+        try:
+            return {"changes": [each.plain() for each in await supervisor.plan(instead)]}
+        except ReloadRefusedError as error:
+            raise HTTPException(409, f"it would be refused: {error}") from error
+
     @app.post("/changes")
     async def change_servers(
         wanted: Change, peer: Annotated[Peer, Depends(_may_change)]
