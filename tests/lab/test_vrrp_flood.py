@@ -61,7 +61,7 @@ def frames(mac: bytes) -> list[bytes]:
     """Everything that is wrong with an advert of priority 255 for router 10, and for others."""
     dice = random.Random(SEED)
     source = IPv4Address(EVIL)
-    good = encode(Advert(255, 100, (IPv4Address(VIP),)), Dialect(10, password=b"x"), source, GROUP)
+    good = encode(Advert(255, 200, (IPv4Address(VIP),)), Dialect(10, password=b"x"), source, GROUP)
 
     def with_byte(at: int, value: int) -> bytes:
         changed = bytearray(good)
@@ -80,7 +80,7 @@ def frames(mac: bytes) -> list[bytes]:
         ip_datagram(with_byte(0, 0x22)),
         ip_datagram(with_byte(1, 11)),
         ip_datagram(with_byte(4, 2)),
-        ip_datagram(with_byte(5, 2)),
+        ip_datagram(with_byte(5, 1)),
         ip_datagram(with_byte(len(good) - 1, 7)),
         *(ip_datagram(dice.randbytes(dice.randrange(40))) for _ in range(20)),
     ]
@@ -122,9 +122,7 @@ def test_a_flood_changes_nothing(rig: Rig) -> None:
     wait_until("two more adverts", lambda: len(rig.wire.adverts(A)) >= count + 2)
     times = [each.at for each in rig.wire.adverts(A) if each.at >= started]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert max(gaps) < 2 * INTERVAL_S, (
-        f"seed {SEED}: an advert was late by more than an interval: {gaps}"
-    )
+    assert max(gaps) < 2 * INTERVAL_S, f"seed {SEED}: late by more than an interval: {gaps}"
     assert [transitions(master), transitions(backup)] == before, f"seed {SEED}"
     assert rig.wire.adverts(B) == []
     for role in (master, backup):
@@ -173,11 +171,11 @@ def held(rig: Rig) -> int:
 
 
 def test_several_hundred_virtual_routers_on_one_node(rig: Rig) -> None:
-    """155 on IPv4 and 155 on IPv6; every one of them is master, and holds its address."""
+    """110 on IPv4 and 110 on IPv6; every one of them is master, and holds its address."""
     four = [
         RouterSettings(f"four{n}", n, "ens33", 254, (IPv4Interface(f"192.0.2.{n}/32"),),
                        version=3, garp_repeat=1, garp_delay_s=0.0)
-        for n in range(100, 255)
+        for n in range(145, 255)
     ]  # fmt: skip
     six = [
         replace(each, name=f"six{each.router_id}",
@@ -185,9 +183,10 @@ def test_several_hundred_virtual_routers_on_one_node(rig: Rig) -> None:
         for each in four
     ]  # fmt: skip
     role = rig.start("a", *four, *six)
-    wait_until("all addresses are held", lambda: held(rig) == 310, 90)
+    wait_until("all addresses are held", lambda: held(rig) == 220, 90)
+    assert role.process.poll() is None, role.ended()
     routers = role.status()["routers"]
-    assert [each["state"] for each in routers] == ["MASTER"] * 310
+    assert [each["state"] for each in routers] == ["MASTER"] * 220
     heard = len(rig.wire.adverts(A))
     wait_until("two rounds", lambda: len(rig.wire.adverts(A)) >= heard + 2 * len(four), 60)
     role.stop()

@@ -1,10 +1,7 @@
 """The vrrp process alone, on interfaces of its own; looked at from outside."""
 
-import fcntl
 import os
 import signal
-import sys
-import termios
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
@@ -203,18 +200,13 @@ def test_it_never_outlives_its_supervisor(nodes: Nodes) -> None:
     assert nodes.wire.adverts(A, 0)
 
 
-def unread(descriptor: int) -> int:
-    """How much the other end of a Unix stream has not read yet (unix(7))."""
-    return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
 def test_a_supervisor_that_does_not_read_costs_no_advert(nodes: Nodes) -> None:
     role = nodes.start("a", 255)
     nodes.wait_holds("a")
-    for number in range(8000):  # a channel holds some 3,300 answers
+    # More answers than its socket holds; our own waits when the role is too far behind, so by the
+    # end all but the last few thousand requests have been dealt with.
+    for number in range(30_000):
         role.channel.send({"kind": "request", "id": number, "name": "status"})
-    wait_until("it has read them", lambda: unread(role.channel.fileno()) == 0, 60)
-    # An advert goes out after all that was read is answered: only then may anybody read on.
     heard = len(nodes.wire.adverts(A, 255))
     wait_until("adverts go on", lambda: len(nodes.wire.adverts(A, 255)) >= heard + 3)
     role.wait_for(kind="reply", id=0)

@@ -369,7 +369,7 @@ def test_the_variables_are_those_of_the_engine() -> None:
         Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars" / "names.rs"
     ).read_text()
     named = source[source.index("fn named(") :].split("_ =>")[0]
-    assert set(re.findall(r'\("(\w+)", Variable', source)) == VARIABLES | STREAM_VARIABLES
+    assert set(re.findall(r'\(\s*"(\w+)",\s*Variable', source)) == VARIABLES | STREAM_VARIABLES
     assert {"http_", "arg_", "cookie_"} <= set(re.findall(r'rest\("(\w+_)"', named))
 
 

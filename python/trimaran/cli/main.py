@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from trimaran import __version__
-from trimaran.cli import lab
+from trimaran.cli import lab, vrrp
 from trimaran.system.errors import CannotRunError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(lab.app, name="lab")
+app.add_typer(vrrp.app, name="vrrp")
 
 FAILED, CANNOT_RUN = 1, 2
 

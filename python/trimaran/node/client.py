@@ -80,6 +80,10 @@ class ControlClient:
         answer: list[dict[str, Any]] = (await self._json("POST", "/changes", body))["changed"]
         return answer
 
+    async def vrrp_dump(self) -> dict[str, Any]:
+        """The virtual routers in the shape of keepalived's JSON, version 2. Raises ControlError."""
+        return await self._json("GET", "/vrrp/dump")
+
     async def explain(self, question: dict[str, str | int]) -> dict[str, Any]:
         """What the director would do with a packet (source, source_port, address, port, protocol,
         kind): {"verdict", "reasons", "lines": [[about, words]]}. Raises ControlError."""

@@ -147,6 +147,13 @@ def application(supervisor: "Supervisor") -> FastAPI:
         except RoleError as error:
             raise HTTPException(409, str(error)) from error
 
+    @app.get("/vrrp/dump")
+    async def vrrp_dump() -> dict[str, Any]:
+        try:
+            return {"vrrp": await supervisor.vrrp_dump()}
+        except RoleError as error:
+            raise HTTPException(409, str(error)) from error
+
     @app.post("/reload")
     async def reload(
         peer: Annotated[Peer, Depends(_may_change)], changes: Literal["keep", "drop"] = "keep"

@@ -112,6 +112,14 @@ class Supervisor:
             raise ChangeRefusedError("; ".join(refusals))
         return rows
 
+    async def vrrp_dump(self) -> list[dict[str, Any]]:
+        """The virtual routers in the shape of keepalived's JSON. Raises RoleError."""
+        vrrp = self.keepers.get("vrrp")
+        if vrrp is None:
+            raise RoleError("this node is no member of a virtual router")
+        answer: list[dict[str, Any]] = await vrrp.ask("dump", {}, CHANGE_TIMEOUT_S)
+        return answer
+
     async def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """What the director would do with a packet. Raises RoleError."""
         director = self.keepers.get("director")

@@ -27,6 +27,7 @@ from trimaran.system.errors import CannotRunError
 from trimaran.system.link_monitor import LinkMonitor
 from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
+from trimaran.vrrp.dump import dump
 from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
 from trimaran.vrrp.packet import Rejection, router_id_of
@@ -211,9 +212,13 @@ class VrrpRole:
                 self._say({"kind": "reply", "id": message["id"], **self._answer(message["name"])})
 
     def _answer(self, name: str) -> dict[str, Any]:
-        if name != "status":
-            return {"error": f"the vrrp role does not know '{name}'; it knows 'status'"}
         now = clock.now()
+        if name == "dump":
+            wall = clock.time_of_day()
+            return {"value": [dump(router, wall, now) for router in self._routers]}
+        if name != "status":
+            known = "it knows 'status' and 'dump'"
+            return {"error": f"the vrrp role does not know '{name}'; {known}"}
         routers = [router_status(router, now) for router in self._routers]
         sockets = [each for port in self._ports.values() for each in port.sockets.values()]
         overflowed = sum(each.overflowed() for each in sockets)

@@ -125,7 +125,8 @@ def _global() -> list[list[Directive]]:
              "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
              "dbus_service_name dbus_no_interface_name state_dump_file stats_dump_file "
              "json_dump_file json_version data_use_instance keepalived_script_user "
-             "disable_script_security", "`trimaran status --json` and `trimaran events` tell"),
+             "disable_script_security",
+             "`trimaran vrrp dump`, `trimaran status --json` and `trimaran events` tell"),
         rows(_NO, "0+", "net_namespace net_namespace_ipvs",
              "start the daemon in that namespace instead"),
     ]  # fmt: skip
@@ -199,13 +200,15 @@ def _service() -> list[list[Directive]]:
         rows(_YES, "1-2", "sorry_server"),
         rows(_YES, "1-3", "quorum_up quorum_down"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
-        rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
-             "the scheduler has no such flag"),
+        rows(_YES, "0", "sh-port sh-fallback mh-port mh-fallback flag-1 flag-2"),
+        rows(_IDLE, "0+", "flag-3 hashed", "no scheduler heeds it"),
         rows(_IDLE, "0+", "lvs_netlink_cmd_rcv_bufs", "buffers are sized as needed"),
-        rows(_NO, "0+", "persistence_timeout persistence_granularity persistence_engine",
+        rows(_YES, "0-1", "persistence_timeout"),
+        rows(_YES, "1", "persistence_granularity"),
+        rows(_NO, "0+", "persistence_engine",
              f"{_LATER}: a client would not stay with its real server"),
         rows(_YES, "1+", "sorry_server_lvs_method"),
-        rows(_NO, "0+", "ops", f"{_LATER}: it is for UDP"),
+        rows(_YES, "0", "ops"),
     ]  # fmt: skip
 
 
@@ -219,7 +222,7 @@ def _real() -> list[list[Directive]]:
         rows(_YES, "1", "virtualhost"),
         rows(_YES, "1-3", "notify_up notify_down"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
-        rows(_NO, "0+", "uthreshold lthreshold", f"{_LATER}: the limit would not hold"),
+        rows(_YES, "1", "uthreshold lthreshold"),
         rows(_NO, "0+", "BFD_CHECK", f"{_LATER}: this failure would not be seen", block=None),
     ]  # fmt: skip
 
