@@ -72,6 +72,11 @@ class ControlClient:
         answer: list[dict[str, Any]] = (await self._json("POST", "/changes", body))["changed"]
         return answer
 
+    async def ipvs(self, request: bytes) -> None:
+        """A change as IPVS's netlink has it (director/ipvs_wire.py), at run time. Raises
+        ControlError: nothing was changed."""
+        await self._json("POST", "/ipvs", {"request": request.hex()})
+
     async def events(
         self, since: int = 0, *, follow: bool = False
     ) -> AsyncIterator[dict[str, Any]]:

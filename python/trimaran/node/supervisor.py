@@ -82,10 +82,15 @@ class Supervisor:
         await self.keepers[role].stop(cause)
         return await self.keepers[role].status()
 
-    async def change(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        """Tell every role that takes changes; how what was changed is now. A role that starts again
-        will have it too. Raises ChangeRefusedError, and then nothing has changed."""
-        takers = {name: each for name, each in self.keepers.items() if each.spec.changes}
+    async def change(self, asked: dict[str, Any], only: str = "") -> list[dict[str, Any]]:
+        """Tell every role that takes changes (or that one); how what was changed is now. A role
+        that starts again will have it too. Raises ChangeRefusedError, and then nothing has
+        changed."""
+        takers = {
+            name: each
+            for name, each in self.keepers.items()
+            if each.spec.changes and only in ("", name)
+        }
         if not takers:
             raise ChangeRefusedError("no role of this node takes changes while it runs")
         rows, refusals = [], []
