@@ -33,6 +33,9 @@ test: setup check $(VENV)/.peers ## every test (needs root)
 test-pure: setup ## the tests that need no root
 	@$(PYTHON) -m pytest tests/unit tests/sim tests/health tests/proxy
 
+soak: setup ## a million simulated lives of virtual routers [RUNS=…] (needs no root)
+	@TRIMARAN_SIM_RUNS=$(or $(RUNS),1000000) $(PYTHON) -m pytest -q -s tests/sim/test_vrrp_soak.py -k many
+
 check: setup ## linters, types, the house rules (needs no root)
 	@$(VENV)/bin/ruff check python tests bench
 	@$(VENV)/bin/ruff format --check python tests bench
@@ -58,4 +61,4 @@ wheel: setup ## dist/*.whl, with the eBPF objects inside
 clean: ## forget everything built
 	rm -rf $(VENV) target dist lab-report python/trimaran/_native*.so
 
-.PHONY: help setup demo test test-pure check format nginx-tests wheel clean
+.PHONY: help setup demo test test-pure check soak format nginx-tests wheel clean

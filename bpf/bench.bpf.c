@@ -7,7 +7,6 @@
  */
 #include "director.bpf.c"
 
-static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 
 ALWAYS_INLINE int next_flow(struct __sk_buff *skb)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* The L4 director: Direct Routing of TCP and UDP. One core, `decide`, serves two entry points, tc
+/* The L4 director: Direct Routing and tunnelling of TCP and UDP. One core, `decide`, serves two entry points, tc
  * and XDP: each gives it a window of bytes and carries out the verdict.
  *
  * A packet for a service never goes up to the director's own stack, which would answer RST since
@@ -336,7 +336,7 @@ ALWAYS_INLINE __u32 longest_segment(const struct window *window, const struct pa
 
 /* The way to a real server, if it can be gone. `answerable`: errors may be sent to the client. */
 ALWAYS_INLINE enum verdict send_to(__u32 index, const struct window *window,
-				   const struct packet *packet, int is_new, int answerable,
+				   struct packet *packet, int is_new, int answerable,
 				   struct next_hop *hop)
 {
 	struct real *real = bpf_map_lookup_elem(&reals, &index);
@@ -360,6 +360,8 @@ ALWAYS_INLINE enum verdict send_to(__u32 index, const struct window *window,
 		return answerable && !packet->may_fragment ? send_back(REASON_MTU) :
 							     drop(REASON_MTU);
 	account(index, window, packet, is_new);
+	packet->real = index;
+	packet->forward = real->flags & REAL_TUNNEL;
 	return FORWARD;
 }
 
@@ -459,18 +461,13 @@ ALWAYS_INLINE void decrement_ttl(struct ipv4 *ip)
 	ip->ttl--;
 }
 
-/* Direct Routing: a new pair of MACs, one hop fewer, everything else (VLAN tags too) as it came. */
-ALWAYS_INLINE int rewrite(const struct window *window, const struct packet *packet,
-			  const struct next_hop *hop)
+ALWAYS_INLINE int take_hop(const struct window *window, const struct packet *packet)
 {
-	struct ethernet *ethernet = window->data;
 	struct ipv4 *ip = network_header(window, packet);
 	struct ipv6 *ip6 = (void *)ip;
 
 	if ((void *)(ip + 1) > window->end)
 		return 0;
-	__builtin_memcpy(ethernet->destination, hop->destination_mac, 6);
-	__builtin_memcpy(ethernet->source, hop->source_mac, 6);
 	if (packet->is6)
 		ip6->hop_limit--;
 	else
@@ -478,6 +475,20 @@ ALWAYS_INLINE int rewrite(const struct window *window, const struct packet *pack
 	return 1;
 }
 
+/* Direct Routing: a new pair of MACs, one hop fewer, everything else (VLAN tags too) as it came. */
+ALWAYS_INLINE int rewrite(const struct window *window, const struct packet *packet,
+			  const struct next_hop *hop)
+{
+	struct ethernet *ethernet = window->data;
+
+	if (!take_hop(window, packet))
+		return 0;
+	__builtin_memcpy(ethernet->destination, hop->destination_mac, 6);
+	__builtin_memcpy(ethernet->source, hop->source_mac, 6);
+	return 1;
+}
+
+#include "tunnel.h"
 #include "tc.h"
 #include "xdp.h"
 

@@ -16,6 +16,14 @@
 #define TYPE(name, value) value *name
 #define INNER(name, value) value *name[]
 
+/* Two comparisons that the compiler must not make one of: the verifier would not see the bounds. */
+#define BETWEEN(value, low, high)                  \
+	({                                         \
+		int is_enough = (value) >= (low);  \
+		asm volatile("" : "+r"(value));    \
+		is_enough && (value) <= (high);    \
+	})
+
 #define NOINLINE static __attribute__((noinline))
 #define be16(x) ((__u16)__builtin_bswap16(x))
 
@@ -35,8 +43,14 @@ static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, co
 static long (*const bpf_xdp_adjust_tail)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_tail;
 static long (*const bpf_xdp_store_bytes)(struct xdp_md *xdp, __u32 offset, void *from,
 					 __u32 length) = (void *)BPF_FUNC_xdp_store_bytes;
+static long (*const bpf_xdp_load_bytes)(struct xdp_md *xdp, __u32 offset, void *to,
+					__u32 length) = (void *)BPF_FUNC_xdp_load_bytes;
 static __u64 (*const bpf_xdp_get_buff_len)(struct xdp_md *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
+static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 by, __u32 mode,
+					 __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
+static long (*const bpf_xdp_adjust_head)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_head;
 
 #endif

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 3
+#define LAYOUT_VERSION 4
 #define MAX_SERVICES 16384 /* also the address-only entries of `services` */
 #define MAX_REALS 16384
 #define MAX_SLOTS 65536
@@ -55,6 +55,7 @@ enum real_flags {
 	REAL_USED = 1,   /* the index is taken */
 	REAL_LISTED = 2, /* well: its flows are forwarded */
 	REAL_LOCAL = 4,  /* this machine: its flows go up */
+	REAL_TUNNEL = 8, /* behind a tunnel; else DR */
 };
 
 /* A real server of one service. Its index never changes while it is in use, so flows may hold it.
@@ -67,6 +68,25 @@ struct real {
 	__u8 flags;
 	__u32 service;
 	struct next_hop hops[2];
+};
+
+enum tunnel_kind {
+	TUNNEL_IPIP,
+	TUNNEL_GUE,
+	TUNNEL_GRE,
+};
+
+enum tunnel_flags {
+	TUNNEL_CHECKSUM = 1,
+	TUNNEL_OVER_IPV6 = 2,
+};
+
+/* How a real server with REAL_TUNNEL is reached; the MTU of its hop is that inside the tunnel. */
+struct tunnel {
+	__be32 source[4]; /* IPv4 in the first, then zeros */
+	__be16 port;
+	__u8 kind;
+	__u8 flags;
 };
 
 /* Slot 0 of a table holds how many follow; each other slot is a real's index. */
@@ -166,6 +186,7 @@ enum reason {
 	REASON_EXTENSION_HEADERS,
 	REASON_MTU,
 	REASON_ANSWERED, /* dropped, and the sender was told why by ICMP */
+	REASON_ENCAPSULATION,
 	REASON_COUNT,
 };
 

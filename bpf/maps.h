@@ -55,6 +55,14 @@ struct {
 	TYPE(value, struct real);
 } reals SEC(".maps");
 
+/* By real. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	TYPE(key, __u32);
+	TYPE(value, struct tunnel);
+} tunnels SEC(".maps");
+
 /* A plain hash, not an LRU: a flood must not push live flows out, and user space alone ends
  * flows, so that its counts are exact. Preallocated: a new flow never waits or fails for memory. */
 struct {

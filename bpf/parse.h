@@ -40,6 +40,9 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 fragmentation;
 	__u8 may_fragment; /* IPv4 without DF */
+	__u8 forward;      /* flags of the real server that was chosen: REAL_TUNNEL or none */
+	__u8 transport;    /* the packet's own protocol; 0: it has no ports of its own */
+	__u32 real;        /* that was chosen */
 };
 
 /* The mask tells the verifier what network_of says: it is a small number. */
@@ -97,6 +100,7 @@ ALWAYS_INLINE enum shape parse_tcp(const struct window *window, void *at, __u32 
 	ports[1] = tcp->destination;
 	packet->tcp_flags = tcp->flags;
 	packet->header_length = ip_header + header;
+	packet->transport = PROTOCOL_TCP;
 	return SHAPE_PORTS;
 }
 
@@ -116,6 +120,7 @@ ALWAYS_INLINE enum shape parse_udp(const struct window *window, void *at, __u32 
 	ports[1] = udp->destination;
 	packet->tcp_flags = 0;
 	packet->header_length = ip_header + sizeof(*udp);
+	packet->transport = PROTOCOL_UDP;
 	return SHAPE_PORTS;
 }
 
@@ -169,6 +174,7 @@ ALWAYS_INLINE enum shape parse4(const struct window *window, __u32 network, stru
 	if (ip->version_ihl >> 4 != 4 || ihl < sizeof(*ip))
 		return SHAPE_OTHER;
 	packet->is6 = 0;
+	packet->transport = 0;
 	packet->network = network;
 	packet->protocol = ip->protocol;
 	packet->key.source_address = ip->source;
@@ -255,6 +261,7 @@ ALWAYS_INLINE enum shape parse6(const struct window *window, __u32 network, stru
 	if ((void *)(ip + 1) > window->end || ip->version >> 4 != 6)
 		return SHAPE_OTHER;
 	packet->is6 = 1;
+	packet->transport = 0;
 	packet->network = network;
 	packet->protocol = ip->next;
 	__builtin_memcpy(packet->key6.source_address, ip->source, 16);

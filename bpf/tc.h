@@ -31,10 +31,47 @@ NOINLINE int answer_tc(struct __sk_buff *skb, const struct window *window,
 	__u32 network = packet->network;
 
 	swap_macs(window);
-	if (length < 1 || length > sizeof(answer) || bpf_skb_change_tail(skb, network + length, 0) ||
+	if (!BETWEEN(length, 1, sizeof(answer)) || bpf_skb_change_tail(skb, network + length, 0) ||
 	    bpf_skb_store_bytes(skb, network, &answer, length, 0))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
+}
+
+ALWAYS_INLINE __u64 room_flags(const struct outer *outer)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+
+	flags |= outer->is6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	if (outer->kind == TUNNEL_GUE)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	if (outer->kind == TUNNEL_GRE)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
+	return flags;
+}
+
+/* GSO packets stay whole: the kernel cuts them behind the tunnel's headers. A tag in the frame
+ * itself (the second of two) leaves no place for them, as the kernel sees it. */
+NOINLINE int tunnel_tc(struct __sk_buff *skb, const struct window *window,
+		       const struct packet *packet, const struct next_hop *hop)
+{
+	struct outer outer;
+	struct ethernet ethernet;
+	__u32 length;
+
+	if (!take_hop(window, packet) || !make_outer(window, packet, hash_of(packet), &outer))
+		return TC_ACT_SHOT;
+	__builtin_memcpy(ethernet.destination, hop->destination_mac, 6);
+	__builtin_memcpy(ethernet.source, hop->source_mac, 6);
+	ethernet.type = outer.type;
+	length = outer.length;
+	if (!BETWEEN(length, 1, sizeof(outer.v6)) || packet->network != ETHERNET_LENGTH ||
+	    bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, room_flags(&outer)) ||
+	    bpf_skb_store_bytes(skb, ETHERNET_LENGTH, &outer, length, 0) ||
+	    bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), 0)) {
+		count(REASON_ENCAPSULATION);
+		return TC_ACT_SHOT;
+	}
+	return bpf_redirect(hop->interface, 0);
 }
 
 ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
@@ -65,6 +102,8 @@ ALWAYS_INLINE int direct_tc(struct __sk_buff *skb)
 	case FORWARD:
 		break;
 	}
+	if (packet.forward & REAL_TUNNEL)
+		return tunnel_tc(skb, &window, &packet, &hop);
 	if (!rewrite(&window, &packet, &hop))
 		return TC_ACT_SHOT;
 	return bpf_redirect(hop.interface, 0);

@@ -26,11 +26,42 @@ NOINLINE int answer_xdp(struct xdp_md *xdp, const struct window *window,
 	__u32 network = packet->network;
 
 	swap_macs(window);
-	if (length < 1 || length > sizeof(answer) ||
+	if (!BETWEEN(length, 1, sizeof(answer)) ||
 	    bpf_xdp_adjust_tail(xdp, (int)(network + length) - (int)window->length) ||
 	    bpf_xdp_store_bytes(xdp, network, &answer, length))
 		return XDP_DROP;
 	return XDP_TX;
+}
+
+ALWAYS_INLINE int send_xdp(struct xdp_md *xdp, const struct next_hop *hop)
+{
+	return hop->interface == xdp->ingress_ifindex ? XDP_TX : bpf_redirect(hop->interface, 0);
+}
+
+/* The Ethernet header moves to the front, with its tags. */
+NOINLINE int tunnel_xdp(struct xdp_md *xdp, const struct window *window,
+			const struct packet *packet, const struct next_hop *hop)
+{
+	struct outer outer;
+	__u8 link[MAX_LINK_HEADER];
+	__u32 length, network = packet->network;
+
+	if (!take_hop(window, packet) || !make_outer(window, packet, hash_of(packet), &outer))
+		return XDP_DROP;
+	length = outer.length;
+	if (!BETWEEN(length, 1, sizeof(outer.v6)) ||
+	    bpf_xdp_load_bytes(xdp, 0, link, sizeof(link)) ||
+	    bpf_xdp_adjust_head(xdp, -(int)length)) {
+		count(REASON_ENCAPSULATION);
+		return XDP_DROP;
+	}
+	__builtin_memcpy(link, hop->destination_mac, 6);
+	__builtin_memcpy(link + 6, hop->source_mac, 6);
+	if (bpf_xdp_store_bytes(xdp, 0, link, sizeof(link)) || /* the outer header overwrites its end */
+	    bpf_xdp_store_bytes(xdp, network - 2, &outer.type, 2) ||
+	    bpf_xdp_store_bytes(xdp, network, &outer, length))
+		return XDP_DROP;
+	return send_xdp(xdp, hop);
 }
 
 ALWAYS_INLINE int direct_xdp(struct xdp_md *xdp)
@@ -56,9 +87,11 @@ ALWAYS_INLINE int direct_xdp(struct xdp_md *xdp)
 	case FORWARD:
 		break;
 	}
+	if (packet.forward & REAL_TUNNEL)
+		return tunnel_xdp(xdp, &window, &packet, &hop);
 	if (!rewrite(&window, &packet, &hop))
 		return XDP_DROP;
-	return hop.interface == xdp->ingress_ifindex ? XDP_TX : bpf_redirect(hop.interface, 0);
+	return send_xdp(xdp, &hop);
 }
 
 #endif

@@ -56,8 +56,19 @@ class Datapath:
         """Swap a service's table at once; on return no packet is still using the old one."""
     def reals(
         self,
-    ) -> list[tuple[int, str, int, int, bool, bool, tuple[bytes, bytes, int, int] | None]]:
-        """(index, address, port, service, listed, local, hop) of every real server in use."""
+    ) -> list[
+        tuple[
+            int,
+            str,
+            int,
+            int,
+            bool,
+            bool,
+            tuple[bytes, bytes, int, int] | None,
+            tuple[str, int, bool, str] | None,
+        ]
+    ]:
+        """(index, address, port, service, listed, local, hop, tunnel) of those in use."""
     def set_real(
         self,
         index: int,
@@ -67,9 +78,12 @@ class Datapath:
         listed: bool,
         hop: tuple[bytes, bytes, int, int] | None,
         local: bool = False,
+        tunnel: tuple[str, int, bool, str] | None = None,
     ) -> None:
         """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
-        `local`: it is this machine, and its flows go up."""
+        `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,
+        with checksum, source address), the hop's MTU being that inside it. ValueError: no such
+        tunnel."""
     def remove_real(self, index: int) -> None:
         """Free an index that no table and no flow names any more, and zero its counters."""
     def counters(self, index: int) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
@@ -30,6 +30,12 @@ both_hooks = pytest.mark.parametrize("rig", ["tc", "xdp"], indirect=True)
 def real_mac(index: int) -> bytes:
     """What the rig uses as the MAC of the real server of that index."""
     return bytes([2, 0, 0, 0, 1, index])
+
+
+def real_address(index: int, like: str) -> IPv4Address | IPv6Address:
+    """Where the rig has the real server of that index, in that address's network."""
+    base = VIP if ip_address(like).version == 4 else VIP6
+    return ip_address(base) - 90 + index
 
 
 def datapath(hook: str) -> Datapath:
@@ -91,11 +97,15 @@ class Rig:
         service: int = 0,
         port: int = 80,
         vip: str = VIP,
+        tunnel: tuple[str, int, bool, str] | None = None,
     ) -> None:
-        """Write one real server; `mac` None: not known."""
+        """Write one real server; `mac` None: not known. Its address is of the VIP's version, or of
+        the tunnel's source's."""
         hop = None if mac is None else (mac or real_mac(index), DIRECTOR_MAC, EGRESS, mtu)
-        address = str(ip_address(vip) - 90 + index)
-        self.datapath.set_real(index, address, port, self._first + service, listed, hop, local)
+        address = str(real_address(index, tunnel[3] if tunnel else vip))
+        self.datapath.set_real(
+            index, address, port, self._first + service, listed, hop, local, tunnel
+        )
 
     def send(self, frame: Packet | bytes) -> tuple[int, bytes]:
         """The verdict (in tc's words), and the frame as the program left it."""

@@ -269,7 +269,10 @@ def test_a_master_that_slept_steps_down_before_it_speaks(nodes: Nodes) -> None:
     event = sleeper.wait_for(kind="event", message="front: MASTER → BACKUP")
     assert event["cause"].startswith("silent for ")
     sleeper.wait_for(kind="event", cause=f"{B} has only priority 100 (preemption)")
-    spoke_at = next(each.at for each in nodes.wire.adverts(A) if each.at > silent_at)
+    later = wait_until(
+        "it spoke again", lambda: [w.at for w in nodes.wire.adverts(A) if w.at > silent_at]
+    )
+    spoke_at = later[0]
     assert spoke_at - silent_at > 3.61 + 3, "it said nothing until its own timer had run out"
 
 

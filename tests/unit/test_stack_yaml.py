@@ -117,8 +117,8 @@ GOLDEN = [
     (
         "{node4: {weight: 1}, node5", "{node4: {wieght: 1}, node8",
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
-         "(did you mean 'weight'? allowed: check, checks, inhibit_on_failure, notify_down, "
-         "notify_up, weight)",
+         "(did you mean 'weight'? allowed: check, checks, forward, inhibit_on_failure, "
+         "notify_down, notify_up, tunnel, weight)",
          "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),

@@ -74,6 +74,9 @@ def test_one_that_must_yield_takes_the_other_along() -> None:
         router.take_effects()
     pair.hear(pair.out, 150, 5.1)
     assert pair.states == (State.BACKUP, State.BACKUP)
+    assert SendAdvert(0) in pair.into.take_effects()
+    assert pair.into.lingering, "whoever takes over there has not been heard yet"
+    pair.hear(pair.into, 150, 5.2)
     assert RemoveAddresses() in pair.into.take_effects()
 
 

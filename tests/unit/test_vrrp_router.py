@@ -149,7 +149,7 @@ def test_an_owner_is_master_at_once_and_preempts() -> None:
 
 def test_a_resigning_master_keeps_the_addresses_until_a_successor_speaks() -> None:
     dialogue = Dialogue().master()
-    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0))
+    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0), HOLD)
     assert dialogue.machine.state is State.RESIGNING
     dialogue.hears(4.2, 0)  # somebody else leaves too: no successor
     dialogue.hears(4.5, 50, RemoveAddresses())
@@ -159,8 +159,8 @@ def test_a_resigning_master_keeps_the_addresses_until_a_successor_speaks() -> No
 
 def test_a_resigning_master_does_not_wait_for_ever() -> None:
     dialogue = Dialogue().master()
-    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0))
-    dialogue.wait(5.5, RemoveAddresses())
+    dialogue.tell(4.0, "stop", dialogue.machine.stop, SendAdvert(0), HOLD)
+    dialogue.wait(8.0, RemoveAddresses())
     assert dialogue.machine.state is State.STOPPED
     assert "no successor" in dialogue.last_cause()
 
@@ -199,12 +199,15 @@ def test_mastership_dies_with_the_data_plane() -> None:
         "director broken",
         lambda now: tell_tier("director", False, "no program attached", now),
         SendAdvert(0),
-        RemoveAddresses(),
+        HOLD,
     )
     assert dialogue.last_cause() == "director is not well: no program attached"
     assert dialogue.machine.effective_priority == 0
     dialogue.tell(
-        5.0, "no carrier either", lambda now: dialogue.machine.set_interface(None, "cut", now)
+        5.0,
+        "no carrier either",
+        lambda now: dialogue.machine.set_interface(None, "cut", now),
+        RemoveAddresses(),
     )
     dialogue.tell(6.0, "director well", lambda now: tell_tier("director", True, "", now))
     assert dialogue.machine.state is State.FAULT
@@ -404,9 +407,39 @@ def test_without_weight_a_failure_is_a_fault() -> None:
         "down",
         lambda now: track(UPLINK, False, "eth1 has no carrier", now),
         SendAdvert(0),
-        RemoveAddresses(),
+        HOLD,
     )
     assert dialogue.last_cause() == "interface eth1: eth1 has no carrier"
+    assert dialogue.machine.state is State.FAULT
+    dialogue.hears(5.2, 0)  # somebody else leaves, too
+    dialogue.hears(5.5, 50, RemoveAddresses())
+    dialogue.hears(6.5, 50)
+
+
+def test_a_fault_without_a_successor_ends_in_silence() -> None:
+    dialogue = Dialogue(tracks=(UPLINK,)).start()
+    track = dialogue.machine.set_track
+    dialogue.tell(1.0, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    dialogue.wait(1 + DOWN, SendAdvert(100), HOLD, Announce(5))
+    dialogue.tell(
+        5.0, "down", lambda now: track(UPLINK, False, "no carrier", now), SendAdvert(0), HOLD
+    )
+    dialogue.wait(9.0, RemoveAddresses())
+    assert dialogue.machine.state is State.FAULT
+    assert dialogue.machine.next_timeout() is None
+
+
+def test_a_fault_that_passes_before_anybody_spoke_costs_no_address() -> None:
+    dialogue = Dialogue(tracks=(UPLINK,)).start()
+    track = dialogue.machine.set_track
+    dialogue.tell(1.0, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    dialogue.wait(1 + DOWN, SendAdvert(100), HOLD, Announce(5))
+    dialogue.tell(
+        5.0, "down", lambda now: track(UPLINK, False, "no carrier", now), SendAdvert(0), HOLD
+    )
+    dialogue.tell(5.1, "up", lambda now: track(UPLINK, True, "eth1 is up", now))
+    assert dialogue.machine.state is State.BACKUP
+    dialogue.wait(5.1 + DOWN, SendAdvert(100), HOLD, Announce(5))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def test_every_state_answers_every_input(state: State, on: On) -> None:
         assert router.take_effects() == []
     else:
         assert router.state is rule[0]
-    assert (router.next_timeout() is None) == (router.state in (State.STOPPED, State.FAULT))
+    waits = router.lingering or router.state not in (State.STOPPED, State.FAULT)
+    assert (router.next_timeout() is not None) == waits
 
 
 def test_no_row_speaks_of_what_there_is_not() -> None:

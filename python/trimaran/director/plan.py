@@ -6,6 +6,7 @@ unlisted, until no flow is left on it.
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.director.tables import (
@@ -17,6 +18,9 @@ from trimaran.director.tables import (
     Real,
     Served,
     Tables,
+    Tunnel,
+    Way,
+    overhead,
     turns,
 )
 
@@ -96,11 +100,12 @@ def desired(
     busy: Set[int] | None,
     own: Set[IPAddress] = frozenset(),
     synced: bool = False,
+    ways: Mapping[IPAddress, Way] = MappingProxyType({}),
 ) -> Tables:
     """The tables that are wanted. `down`: the real servers that are not well; `busy`: the indices
     that flows name, as counted since `found` was put in place (None: not counted); `own`: this
     machine's addresses, where flows go up instead of out; `synced`: there are peers to be told of
-    flows.
+    flows; `hops` and `ways`: to real servers on the LAN, and to those of tunnels.
 
     Raises LimitError.
     """
@@ -132,12 +137,24 @@ def desired(
             if place is None:
                 place = _next(free, "real servers", MAX_REALS)
             local = real.address in own
-            hop = None if local else hops.get(real.address)
-            reals[place] = Real(real.address, real.port, index, key not in down, hop, local)
+            hop, tunnel = (None, None) if local else _way(real, hops, ways)
+            reals[place] = Real(real.address, real.port, index, key not in down, hop, local, tunnel)
             if key not in down and reals[place].reachable:
                 weighted.append((place, real.weight))
         slots[index] = turns(service.scheduler, weighted)
     return Tables(wanted_services, reals, slots)
+
+
+def _way(
+    real: RealServerSettings, hops: Mapping[IPAddress, Hop], ways: Mapping[IPAddress, Way]
+) -> tuple[Hop | None, Tunnel | None]:
+    if real.forward == "dr":
+        return hops.get(real.address), None
+    way, kind = ways.get(real.address), real.tunnel
+    if way is None:
+        return None, None
+    hop = replace(way.hop, mtu=way.hop.mtu - overhead(kind, real.address.version))
+    return hop, Tunnel(kind.kind, kind.port, kind.checksum, way.source)
 
 
 def _can_be_synced(listen: Listen) -> bool:

@@ -30,5 +30,7 @@ EXPLAINED: Mapping[str, str] = {
     "may be on its way. Its sender repeats it.",
     "untold": "The other directors could not be told of a flow at once: they are told later, with "
     "the whole table.",
+    "encapsulation": "The packet could not be put into its tunnel: it has a second VLAN tag "
+    "behind tc, or the driver leaves no room before it.",
     "answered": "The sender of a dropped packet was told by ICMP what was the matter.",
 }

@@ -14,10 +14,23 @@ else:
 Mode = Literal["enabled", "drained", "disabled"]
 
 
+Forward = Literal["dr", "tunnel"]
+
+
+@dataclass(frozen=True)
+class TunnelSettings:
+    """How packets are wrapped; `port` is GUE's."""
+
+    kind: Literal["ipip", "gue", "gre"] = "ipip"
+    port: int = 0
+    checksum: bool = False
+
+
 @dataclass(frozen=True)
 class RealServerSettings:
     """`name` is the user's word for it (node name or address); all of its `checks` must pass.
-    `mode` is what operators want of it (director/overlay.py)."""
+    `mode` is what operators want of it (director/overlay.py); `tunnel` counts where `forward` is
+    tunnel."""
 
     name: str
     address: IPAddress
@@ -27,6 +40,8 @@ class RealServerSettings:
     inhibit: bool = False
     notify_up: ScriptSettings | None = None
     notify_down: ScriptSettings | None = None
+    forward: Forward = "dr"
+    tunnel: TunnelSettings = TunnelSettings()
     mode: Mode = "enabled"
 
 

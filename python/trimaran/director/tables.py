@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Literal, NamedTuple
 
-from trimaran.director.settings import IPAddress
+from trimaran.director.settings import IPAddress, TunnelSettings
 
 Scheduler = Literal["rr", "wrr", "fo"]
 MAX_SLOTS = 65536
@@ -28,9 +28,38 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class Way:
+    """The route to a real server that need not be on the director's own LAN: the next hop, and the
+    address that packets of ours have there."""
+
+    hop: Hop
+    source: IPAddress
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """The wrapping, and the address that it is from."""
+
+    kind: str
+    port: int
+    checksum: bool
+    source: IPAddress
+
+
+# What stands before the inner packet, in bytes, but for the outer IP header.
+_SHIMS = {"ipip": 0, "gue": 12, "gre": 4}
+
+
+def overhead(tunnel: TunnelSettings, version: int) -> int:
+    """How much longer a tunnel to a real server of that IP version makes a packet, in bytes."""
+    checksum = 4 if tunnel.kind == "gre" and tunnel.checksum else 0
+    return (20 if version == 4 else 40) + _SHIMS[tunnel.kind] + checksum
+
+
+@dataclass(frozen=True)
 class Real:
     """One real server of one service. `listed`: its flows are forwarded; `hop` None: its MAC is
-    not known, or it is this machine (`local`)."""
+    not known, or it is this machine (`local`). With a `tunnel` the hop's MTU is that inside it."""
 
     address: IPAddress
     port: int
@@ -38,6 +67,7 @@ class Real:
     listed: bool
     hop: Hop | None
     local: bool = False
+    tunnel: Tunnel | None = None
 
     @property
     def reachable(self) -> bool:

@@ -32,6 +32,8 @@ PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
+FORWARDS = {"dr": "Route", "tunnel": "Tunnel"}  # as ipvsadm has them
+
 T = TypeVar("T")
 
 
@@ -255,7 +257,7 @@ class DirectorRole:
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
-            "forward": "Local" if key in figures.local else "Route",
+            "forward": "Local" if key in figures.local else FORWARDS[real.forward],
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,

@@ -12,6 +12,7 @@ from trimaran.director.settings import (
     IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
 from trimaran.health.settings import (
     CheckSettings,
@@ -27,7 +28,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, VirtualService
+from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -111,7 +112,8 @@ def _real_server(
     listen: tuple[IPAddress, int],
 ) -> RealServerSettings:
     vip, port = listen
-    address, _port = resolve.real_address_of(stack, word, vip.version)
+    address, _port = resolve.server_address(stack, service, word, vip.version)
+    forward, tunnel = resolve.forward_of(service, server)
     inhibit = server.inhibit_on_failure
     return RealServerSettings(
         word,
@@ -125,6 +127,8 @@ def _real_server(
         service.inhibit_on_failure if inhibit is None else inhibit,
         _script(server.notify_up),
         _script(server.notify_down),
+        forward,
+        _tunnel(tunnel),
     )
 
 
@@ -135,7 +139,15 @@ def _sorry(
         return None
     vip, port = listen
     address, _port = resolve.real_address_of(stack, service.sorry_server, vip.version)
-    return RealServerSettings(service.sorry_server, address, port, 1)
+    tunnel = _tunnel(service.tunnel or Tunnel())
+    forward = service.forward
+    return RealServerSettings(
+        service.sorry_server, address, port, 1, forward=forward, tunnel=tunnel
+    )
+
+
+def _tunnel(tunnel: Tunnel) -> TunnelSettings:
+    return TunnelSettings(tunnel.type, tunnel.port or 0, tunnel.checksum)
 
 
 def _pool(service: VirtualService) -> PoolSettings:

@@ -155,7 +155,7 @@ class VrrpRole:
     def _leave(self) -> None:
         """Whatever happened: say goodbye and leave no address behind."""
         for router in self._routers:
-            if router.state in (State.MASTER, State.RESIGNING):
+            if router.lingering or router.state in (State.MASTER, State.RESIGNING):
                 for effect in (SendAdvert(0), RemoveAddresses()):
                     self._hands.perform(router, effect)
         for watch in self._watches:

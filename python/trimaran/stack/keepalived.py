@@ -30,13 +30,11 @@ from trimaran.stack.keepalived_directives import (
 )
 from trimaran.stack.keepalived_groups import group_listens
 from trimaran.stack.keepalived_instance import InstanceReader
+from trimaran.stack.keepalived_method import HELP as _KIND_HELP
+from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
-from trimaran.stack.model import (
-    RealServer,
-    Stack,
-    VirtualService,
-)
+from trimaran.stack.model import Forward, RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import find
 from trimaran.stack.report import Note
@@ -46,7 +44,6 @@ Listen = tuple[IPv4Address | IPv6Address, int]
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SCHEDULERS = {"rr": "rr", "wrr": "wrr", "fo": "fo"}
-_KIND_HELP = "today the director forwards by DR only: write `lb_kind DR`"
 _ALGO_HELP = "today there are rr, wrr and fo: write `lb_algo wrr`"
 
 
@@ -146,9 +143,12 @@ class _File(InstanceReader):
                 self._real_server(inner, options, listen, name, servers)
         checks, servers = common_checks(servers, listen[1])
         check, checks = single(checks)
+        forward, tunnel = self._method(options) or ("dr", None)
         service = self._build(
             VirtualService,
             statement,
+            forward=forward,
+            tunnel=tunnel,
             listen=_name(listen),
             protocol=protocol,
             scheduler=self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "rr"),
@@ -163,7 +163,6 @@ class _File(InstanceReader):
 
     def _fixed_values(self, options: Options) -> None:
         """What can only be as it is."""
-        self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
         self._value(options, "ip_family", choice({"inet": "inet", "inet6": "inet6"}), "inet")
         for name, convert in TIMING.items():
             self._value(options, name, convert, 0.0)
@@ -171,7 +170,10 @@ class _File(InstanceReader):
     def _pool(self, options: Options, port: int) -> dict[str, Any]:
         """The rules for the real servers together."""
         sorry = options.get("sorry_server")
-        self._value(options, "sorry_server_lvs_method", choice({"dr": "dr"}, _KIND_HELP), "dr")
+        own, sorrys = (self._method(options, n) for n in ("lb_kind", "sorry_server_lvs_method"))
+        if sorrys is not None and sorrys != own:
+            help_ = "give the sorry server the service's own method"
+            self.walk.refuse(options["sorry_server_lvs_method"], "differs from lvs_method", help_)
         return {
             "inhibit_on_failure": self.checks.flag(options, "inhibit_on_failure"),
             "quorum": self._value(options, "quorum", integer(0, 10**9), 1),
@@ -183,6 +185,18 @@ class _File(InstanceReader):
             "omega": self.checks.flag(options, "omega"),
             "ha_suspend": self.checks.flag(options, "ha_suspend"),
         }
+
+    def _method(
+        self, options: Options, name: str = "lb_kind"
+    ) -> tuple[Forward, Tunnel | None] | None:
+        """None where it is not said."""
+        if name not in options:
+            return None
+        try:
+            return method(options[name].arguments)
+        except RefusedError as error:
+            self.walk.refuse(options[name], error.message, error.help)
+            return None
 
     def _listens(self, statement: Statement) -> Sequence[Listen]:
         first, *rest = statement.arguments
@@ -229,8 +243,10 @@ class _File(InstanceReader):
             self.walk.refuse(statement, message, help_)
             return
         self.places["virtual_services", name, "real_servers", key] = statement
-        self._value(options, "lb_kind", choice({"dr": "dr"}, _KIND_HELP), "dr")
+        forward, tunnel = self._method(options) or (None, None)
         servers[key] = RealServer(
+            forward=forward,
+            tunnel=tunnel,
             weight=self._value(options, "weight", integer(0, 65535), 1),
             checks=self.checks.checks(statement, {**service, **options}),
             inhibit_on_failure=self.checks.flag(options, "inhibit_on_failure")

@@ -166,8 +166,8 @@ _TIMING = "delay_loop retry delay_before_retry connect_timeout warmup"
 
 def _service() -> list[list[Directive]]:
     return [
-        rows(_YES, "1", f"{_TIMING} lb_algo lvs_sched lb_kind lvs_method protocol quorum "
-             "hysteresis ip_family"),
+        rows(_YES, "1", f"{_TIMING} lb_algo lvs_sched protocol quorum hysteresis ip_family"),
+        rows(_YES, "1-6", "lb_kind lvs_method"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "1-2", "real_server", block=True),
         rows(_YES, "0-1", "alpha omega inhibit_on_failure sorry_server_inhibit log_all_failures "
@@ -188,7 +188,8 @@ def _service() -> list[list[Directive]]:
 
 def _real() -> list[list[Directive]]:
     return [
-        rows(_YES, "1", f"{_TIMING} weight lvs_method"),
+        rows(_YES, "1", f"{_TIMING} weight"),
+        rows(_YES, "1-6", "lvs_method"),
         rows(_YES, "1", "nb_get_retry", "the old word for retry"),
         rows(_YES, "0", " ".join(CHECKERS), block=True),
         rows(_YES, "0-1", "alpha inhibit_on_failure log_all_failures"),

@@ -147,11 +147,26 @@ class VirtualRouter(Model):
         return self.version or (3 if self.ipv6 else 2)
 
 
+class Tunnel(Model):
+    """How packets to a real server are wrapped: `port` is where it takes GUE, `checksum` that of
+    GUE or GRE."""
+
+    type: Literal["ipip", "gue", "gre"] = "ipip"
+    port: Port | None = None
+    checksum: bool = False
+
+
+Forward = Literal["dr", "tunnel"]
+
+
 class RealServer(Model):
-    """Where a virtual service's flows end. The port is the service's own: DR rewrites no port. Its
-    own `check` or `checks`, all of which must pass, replace the service's."""
+    """Where a virtual service's flows end. The port is the service's own: DR and tunnels rewrite no
+    port. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
+    `forward` and `tunnel`."""
 
     weight: Weight = 1
+    forward: Forward | None = None
+    tunnel: Tunnel | None = None
     check: Check | None = None
     checks: dict[str, Check] = {}
     inhibit_on_failure: bool | None = None
@@ -173,7 +188,8 @@ class VirtualService(Model):
     listen: str
     protocol: Literal["tcp", "udp"] = "tcp"
     scheduler: Literal["rr", "wrr", "fo"] = "wrr"
-    forward: Literal["dr"] = "dr"
+    forward: Forward = "dr"
+    tunnel: Tunnel | None = None
     real_servers: dict[str, RealServer]
     check: Check | None = Check()
     checks: dict[str, Check] = {}

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from trimaran.stack.checks import Check
 from trimaran.stack.finding import Finding, Path
+from trimaran.stack.forwarding_rules import forwarding
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.resolve import (
@@ -16,9 +17,11 @@ from trimaran.stack.resolve import (
     carriers,
     checks_of,
     directors,
+    forward_of,
     listen_addresses,
     node_of_address,
     real_address_of,
+    server_address,
     split_port,
 )
 from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
@@ -164,14 +167,16 @@ def _real_servers(stack: Stack) -> Iterator[Finding]:
         used: dict[IPAddress, str] = {}
         for word in service.real_servers:
             try:
-                address, port = real_address_of(stack, word, version)
+                address, port = server_address(stack, service, word, version)
             except ValueError as error:
                 help_ = suggestion(word, stack.nodes)
                 yield Finding((*path, word), str(error), help_, at_key=True)
                 continue
             if port is not None and service_port is not None and port != service_port:
                 message = f"port {port} differs from the service's port {service_port}"
-                help_ = "direct routing (dr) cannot change the port"
+                forward, _ = forward_of(service, service.real_servers[word])
+                method = "direct routing (dr)" if forward == "dr" else "a tunnel"
+                help_ = f"{method} cannot change the port"
                 yield Finding((*path, word), message, help_, at_key=True)
             if used.setdefault(address, word) != word:
                 message = f"'{word}' is the same machine as '{used[address]}'"
@@ -377,6 +382,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     authentications,
     _listens,
     _real_servers,
+    forwarding,
     _flow_sync,
     _ipvs,
     _proxies,

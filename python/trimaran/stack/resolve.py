@@ -19,11 +19,13 @@ from trimaran.stack.http import (
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
 from trimaran.stack.model import (
+    Forward,
     Proxy,
     RealServer,
     Site,
     Stack,
     TrackedService,
+    Tunnel,
     VirtualService,
 )
 
@@ -82,6 +84,23 @@ def real_address_of(stack: Stack, word: str, version: int) -> tuple[IPAddress, i
     return address, port
 
 
+def forward_of(service: VirtualService, server: RealServer) -> tuple[Forward, Tunnel]:
+    """How flows go to a real server: its own words, or else its service's."""
+    forward = server.forward or service.forward
+    return forward, server.tunnel or service.tunnel or Tunnel()
+
+
+def server_address(
+    stack: Stack, service: VirtualService, word: str, version: int
+) -> tuple[IPAddress, int | None]:
+    """The address and port of a real server of a service that listens on that IP version. Through a
+    tunnel it may be of the other one. Raises ValueError."""
+    forward, _ = forward_of(service, service.real_servers[word])
+    if forward == "tunnel" and not _has_version(stack, word, version):
+        return real_address_of(stack, word, 10 - version)
+    return real_address_of(stack, word, version)
+
+
 def node_of_address(stack: Stack, address: IPAddress) -> str | None:
     """The name of the node whose address it is."""
     return next(
@@ -120,7 +139,10 @@ def _versions(stack: Stack, service: VirtualService) -> set[int]:
     return {
         version
         for version in (4, 6)
-        if all(_has_version(stack, word, version) for word in service.real_servers)
+        if all(
+            forward_of(service, server)[0] == "tunnel" or _has_version(stack, word, version)
+            for word, server in service.real_servers.items()
+        )
     }
 
 
@@ -224,7 +246,10 @@ def real_server_addresses(stack: Stack, node: str) -> tuple[IPv4Address, ...]:
     own = stack.nodes[node].address
     for service in stack.virtual_services.values():
         for address, _port in listen_addresses(stack, service):
-            servers = {real_address_of(stack, w, address.version)[0] for w in service.real_servers}
+            servers = {
+                server_address(stack, service, word, address.version)[0]
+                for word in service.real_servers
+            }
             if own in servers and isinstance(address, IPv4Address):
                 found[address] = None
     return tuple(found)

@@ -17,7 +17,7 @@ from trimaran.director.plan import (
     Step,
 )
 from trimaran.director.settings import FlowSyncSettings
-from trimaran.director.tables import Hop, Listen, Real, Served, Tables
+from trimaran.director.tables import Hop, Listen, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
 SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
@@ -79,8 +79,16 @@ class Director:
             for address, port, protocol, index, flags in self._native.services()
         }
         reals = {
-            index: Real(ip_address(address), port, service, listed, hop and Hop(*hop), local)
-            for index, address, port, service, listed, local, hop in self._native.reals()
+            index: Real(
+                ip_address(address),
+                port,
+                service,
+                listed,
+                hop and Hop(*hop),
+                local,
+                tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
+            )
+            for index, address, port, service, listed, local, hop, tunnel in self._native.reals()
         }
         named = {served.index for listen, served in services.items() if not listen.is_mark}
         slots = {index: tuple(self._native.table(index)) for index in named}
@@ -101,6 +109,7 @@ class Director:
                         real.listed,
                         hop,
                         real.local,
+                        _row(real.tunnel),
                     )
                 case SetSlots(service, slots):
                     native.set_table(service, slots)
@@ -154,3 +163,9 @@ class Director:
         """Let go: tables and flows end with the program that is attached. Idempotent."""
         self._native.unpin()
         bpffs.remove(self._directory)
+
+
+def _row(tunnel: Tunnel | None) -> tuple[str, int, bool, str] | None:
+    if tunnel is None:
+        return None
+    return (tunnel.kind, tunnel.port, tunnel.checksum, str(tunnel.source))

@@ -1,7 +1,7 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
 calls from one thread, in whose network namespace it lives."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from trimaran.system.director_condition import Condition, Figures
 from trimaran.system.errors import CannotRunError
 from trimaran.system.neighbours import Neighbours
 from trimaran.system.netlink import Link, Netlink
+from trimaran.system.routes import Routes
 
 SWEEP_SHARE = 20  # of the time, counting flows takes at most one part in so many
 SWEEP_PERIOD_S = 5.0
@@ -26,6 +27,7 @@ class DirectorMachine:
     def __init__(self, settings: DirectorSettings) -> None:
         self._settings = settings
         self._addresses: list[IPAddress] = []
+        self._routed: list[IPAddress] = []
         self._own: Set[IPAddress] = frozenset()
         self.hook: Hook = "tc"
         self.hook_cause = ""
@@ -37,6 +39,7 @@ class DirectorMachine:
                 f"name the right one at nodes.{settings.node}.interface",
             )
         self._attachment = Attachment()
+        self._routes = Routes(self._netlink)
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
@@ -65,8 +68,10 @@ class DirectorMachine:
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
         """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
         are the settings' with the weights of now; those in `down` are out of the tables."""
-        self._reach({real.address for service in services for real in service.real_servers})
-        if self._seen:  # what the probes found does not wait for the slower look at the machine
+        reals = [real for service in services for real in service.real_servers]
+        self._reach({real.address for real in reals if real.forward == "dr"})
+        self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
+        if self._link is not None:  # what the probes found does not wait for the slower look
             self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
@@ -86,11 +91,20 @@ class DirectorMachine:
         if gone and self._neighbours is not None:
             self._neighbours.forget(gone)
         if gone or len(addresses) != len(self._addresses):
-            self._addresses = sorted(addresses, key=lambda each: (each.version, each.packed))
+            self._addresses = _sorted(addresses)
 
     def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
         synced = self._settings.flow_sync is not None
-        return desired(services, self._tables, down, self._seen, self._busy, self._own, synced)
+        return desired(
+            services,
+            self._tables,
+            down,
+            self._seen,
+            self._busy,
+            self._own,
+            synced,
+            self._routes.ways(),
+        )
 
     def carried(self) -> Set[IPAddress]:
         """The addresses that this node has now."""
@@ -98,7 +112,9 @@ class DirectorMachine:
 
     def resolved(self) -> bool:
         """Every real server's MAC is known."""
-        return self._link is not None and len(self._hops()) == len(self._others())
+        routed = [address for address in self._routed if address not in self._own]
+        there = len(self._hops()) == len(self._others())
+        return self._link is not None and there and len(self._routes.ways()) == len(routed)
 
     def figures(self) -> Figures:
         """Counted now."""
@@ -134,6 +150,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             self._neighbours.forget(self._addresses)
             self._neighbours.close()
+        self._routes.close()
         self._director.unpin()
         self._attachment.close()
         self._netlink.close()
@@ -153,6 +170,7 @@ class DirectorMachine:
         if self._neighbours is not None:
             known = self._neighbours.resolved()
             self._neighbours.want(a for a in self._others() if a not in known)
+        self._routes.look([each for each in self._routed if each not in self._own])
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]
@@ -210,3 +228,7 @@ class DirectorMachine:
     def _turn_to(self, hook: Hook, cause: str) -> None:
         self.hook, self.hook_cause = hook, cause
         self._director.turn_to(hook)
+
+
+def _sorted(addresses: Iterable[IPAddress]) -> list[IPAddress]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))

@@ -18,6 +18,7 @@ _SCOPES = {"global": 0, "link": 253, "host": 254}
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000  # the driver's carrier
 _MAIN_TABLE = 254
+_UNICAST = 1
 _TENTATIVE, _DAD_FAILED = 0x40, 0x08
 
 
@@ -35,6 +36,17 @@ class Link:
     mtu: int
     up: bool
     carrier: bool
+
+
+@dataclass(frozen=True)
+class Route:
+    """How packets to an address leave: `next_hop` is the gateway, or the address itself; `mtu` None
+    where the route has none of its own."""
+
+    interface: int
+    next_hop: Address
+    source: Address
+    mtu: int | None
 
 
 @dataclass(frozen=True)
@@ -72,13 +84,26 @@ class Netlink:
         index = self._route.link_lookup(ifname=name)
         if not index:
             return None
+        return self.link_at(index[0])
+
+    def link_at(self, index: int) -> Link | None:
+        """The interface of that index, or None."""
         try:
-            message = self._route.get_links(index[0])[0]
+            message = self._route.get_links(index)[0]
         except NetlinkError as error:
             if error.code == errno.ENODEV:
                 return None
             raise
         return _link(message)
+
+    def route(self, address: Address) -> Route | None:
+        """The kernel's choice for packets to that address; None where there is no way out."""
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        try:
+            rows = self._route.route("get", family=family, dst=str(address))
+        except NetlinkError:  # ENETUNREACH, EHOSTUNREACH, or what a rule says
+            return None
+        return _route(rows[0], address) if rows else None
 
     def addresses(self, name: str) -> list[IPv4Interface]:
         """The IPv4 addresses of an interface, primary first; [] when there is no such interface."""
@@ -242,6 +267,18 @@ def _link(message: object) -> Link:
         up=bool(row["flags"] & IFF_UP),
         carrier=bool(row["flags"] & IFF_LOWER_UP),
     )
+
+
+def _route(row: object, address: Address) -> Route | None:
+    get = row.get_attr  # type: ignore[attr-defined]
+    interface, source = get("RTA_OIF"), get("RTA_PREFSRC")
+    if row["type"] != _UNICAST or not interface or not source:  # type: ignore[index]
+        return None
+    via = get("RTA_VIA")
+    next_hop = via["addr"] if via else get("RTA_GATEWAY") or str(address)
+    metrics = get("RTA_METRICS")
+    mtu = metrics.get_attr("RTAX_MTU") if metrics else None
+    return Route(interface, ip_address(next_hop), ip_address(source), mtu)
 
 
 def _interface(row: object) -> IPv4Interface:

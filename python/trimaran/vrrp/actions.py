@@ -32,7 +32,7 @@ class Actions:
         self.counters: Counter[str] = Counter()
         self.standing = Standing(settings)
         self.wants = False  # held by a sync group, it says that it would take over
-        self.leftover = False  # a killed process of ours left the addresses
+        self.lingering = False  # no master, yet holding the addresses until another one speaks
         self._interval_s = settings.interval_cs / 100
         self._learnt_s = self._interval_s
         self._retime()
@@ -77,7 +77,7 @@ class Actions:
         """Become master: advert, addresses, announcements."""
         self.counters["became_master"] += 1
         self.master = self._timer = self._duel_at = None
-        self.leftover = False
+        self.lingering = False
         if self.standing.demoted:
             self.standing.demoted = False
         self._forget_interval()
@@ -111,6 +111,18 @@ class Actions:
         self._timer = now + self._times.master_down_s
         self._preempt_at = None
 
+    def make_room(self, now: float) -> None:
+        """Leave on purpose, to listen: priority 0, and keep the addresses until another speaks."""
+        self._linger(now)
+        self.listen(now)
+        self._timer = now + self._times.master_down_s
+
+    def stand_aside(self, now: float) -> None:
+        """Leave because we ought not to serve: priority 0, and keep the addresses until a
+        successor speaks."""
+        self._linger(now)
+        self.master = None
+
     def step_down(self, now: float) -> None:
         """Stop being master without a word."""
         self._drop_addresses()
@@ -119,12 +131,11 @@ class Actions:
 
     def resign(self, now: float) -> None:
         """Leave on purpose: priority 0, and keep the addresses until a successor speaks."""
-        self._send(RESIGN, now)
-        self._announce_at = None
-        self._timer = now + self._times.resignation_s
+        self._linger(now)
+        self.lingering = False  # the state says it
 
     def abdicate(self, now: float) -> None:
-        """Leave because we cannot serve: priority 0, addresses off."""
+        """The interface cannot be used: priority 0, if that is still possible; addresses off."""
         self._send(RESIGN, now)
         self._drop_addresses()
         self.rest(now)
@@ -138,11 +149,23 @@ class Actions:
         """Wait for nothing, hold nothing."""
         self.master = self._timer = None
         self._announce_at = None
-        if self.leftover:
-            self.leftover = False
-            self._emit(RemoveAddresses())
+        self._let_go()
 
     # -- what they are made of
+
+    def _linger(self, now: float) -> None:
+        """Hold the addresses for as long as any successor may wait, at most."""
+        self._send(RESIGN, now)
+        self._announce_at = None
+        self.lingering = True
+        self._emit(HoldAddresses(self._times.last_lease_s))
+        self._timer = now + self._times.resignation_s
+
+    def _let_go(self) -> None:
+        """Another master was heard, or will never be."""
+        if self.lingering:
+            self.lingering = False
+            self._emit(RemoveAddresses())
 
     def _claim(self, now: float, repeat: int, again_s: float) -> None:
         self._advertise(now)

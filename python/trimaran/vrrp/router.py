@@ -7,7 +7,7 @@ waited for: timing.py. Priority and faults: standing.py. Here inputs become word
 
 from trimaran.vrrp.actions import Actions
 from trimaran.vrrp.address import Address
-from trimaran.vrrp.effects import Effect, Event, Master, RemoveAddresses
+from trimaran.vrrp.effects import Effect, Event, Master
 from trimaran.vrrp.grievances import Grievances
 from trimaran.vrrp.packet import OWNER, RESIGN, Advert, Checksum, Rejection
 from trimaran.vrrp.settings import RouterSettings, Track
@@ -33,7 +33,7 @@ class Router(Actions):
     def start(self, now: float, leftover: bool = False) -> None:
         """Take part in the election. Tell it of the interface and its trackers first. `leftover`:
         the interface still carries leased addresses of a killed process of ours."""
-        self._heard_at, self.leftover = now, leftover
+        self._heard_at, self.lingering = now, leftover
         if self.settings.start_delay_s:
             self._start_at = now + self.settings.start_delay_s
             cause = f"waiting {self.settings.start_delay_s:g} s after the start"
@@ -71,9 +71,10 @@ class Router(Actions):
                 self._learn(advert.interval_cs / 100)
         self._heard_at = now
         self._dispatch(on, now, cause)
-        if self.leftover and self.state is State.BACKUP:
-            self.leftover = False
-            self._emit(RemoveAddresses())
+        if self.lingering and on is not On.RESIGNED:
+            self._let_go()
+            message = f"{self.settings.name}: {source} has the addresses now"
+            self._emit(Event("vrrp.released", message, cause))
 
     def reject(self, reason: Rejection, source: Address, now: float) -> None:
         """Count a datagram that is no advert for us. Nothing else changes."""
@@ -212,12 +213,16 @@ class Router(Actions):
         self._emit(Event("vrrp.priority", message, cause, {"priority": self.standing.priority}))
 
     def _after_fault(self, broken: bool, key: str, now: float) -> None:
-        if self.state is State.STOPPED or broken == bool(self.standing.faults):
+        """`broken`: whether there was a fault before."""
+        if self.state is State.STOPPED:
             return
-        if broken:
-            self._dispatch(On.WELL, now, f"recovered: {key}")
-        else:
+        faults = self.standing.faults
+        if key == "interface" and key in faults:
+            self._dispatch(On.CUT, now, self.standing.cause())
+        elif faults and not broken:
             self._dispatch(On.BROKEN, now, self.standing.cause())
+        elif broken and not faults:
+            self._dispatch(On.WELL, now, f"recovered: {key}")
 
     def _dispatch(self, on: On, now: float, cause: str) -> None:
         rule = TABLE[self.state][on]

@@ -8,7 +8,8 @@ BACKUP §6.4.2   A priority-0 advert shortens the timer to skew. An advert at le
     master's interval (version 3). A weaker one is ignored: the timer runs on, and that is how
     preemption happens. Sources do not matter here: an equal never displaces the one who holds the
     addresses. A member of a sync group whose timer ends WAITS for the others (group.py).
-    Addresses that a killed process of ours left are kept until another master is heard.
+    It may linger: addresses that a killed process of ours left, or that it held as a member of a
+    group which fell back, are kept until another master is heard.
 MASTER §6.4.3   Take-over is advert, addresses, gratuitous ARP, in this order, and ARP again after
     garp_delay. A priority-0 advert is answered by ours. A weaker master is answered by our advert
     and by ARP (RFC 9568 §6.4.3, and as keepalived does), a stronger one is obeyed: addresses off
@@ -18,10 +19,10 @@ MASTER §6.4.3   Take-over is advert, addresses, gratuitous ARP, in this order, 
     Whoever was asleep for master down may have been replaced: it steps down before it speaks.
     An owner that another owner goes on contradicting gives way to it (priority 254).
 FAULT           The interface, a tracker, a sync group or another tier of this node cannot serve, or
-    the start-up delay runs. A master resigns with priority 0 and drops the addresses at once. All
-    adverts are ignored.
-RESIGNING       Ours: stopped, priority 0 sent, yet holding (and so forwarding for) the addresses
-    until a successor speaks or every successor's skew has passed.
+    the start-up delay runs. A master resigns with priority 0. If its own interface is the matter it
+    drops the addresses at once; else it lingers: holds them (and so forwards on, as well as it can)
+    until a successor speaks, or must have. Nothing else is done with adverts.
+RESIGNING       Ours: stopped, priority 0 sent, yet holding the addresses in the same way.
 
 A rejected packet moves no timer and changes no state; it is counted by reason. Every state answers
 every input, if only by an explicit `_IGNORED`: a row that lacks one is a mistake, not a rule.
@@ -48,7 +49,8 @@ class On(Enum):
 
     START = "start"
     STOP = "stop"
-    BROKEN = "interface or tier broken"
+    CUT = "interface cannot be used"
+    BROKEN = "tracker, tier or group broken"
     WELL = "nothing broken any more"
     TIMER = "timer"
     WAITS = "timer, while others of the sync group do not want to be master"
@@ -69,6 +71,7 @@ TABLE: dict[State, dict[On, Rule]] = {
     State.STOPPED: {
         On.START: (State.BACKUP, Actions.listen),
         On.STOP: _IGNORED,
+        On.CUT: (State.FAULT, Actions.rest),
         On.BROKEN: (State.FAULT, Actions.rest),
         On.WELL: _IGNORED,
         On.TIMER: _IGNORED,
@@ -83,6 +86,7 @@ TABLE: dict[State, dict[On, Rule]] = {
     State.BACKUP: {
         On.START: _IGNORED,
         On.STOP: (State.STOPPED, Actions.rest),
+        On.CUT: (State.FAULT, Actions.rest),
         On.BROKEN: (State.FAULT, Actions.rest),
         On.WELL: _IGNORED,
         On.TIMER: (State.MASTER, Actions.take_over),
@@ -97,12 +101,13 @@ TABLE: dict[State, dict[On, Rule]] = {
     State.MASTER: {
         On.START: _IGNORED,
         On.STOP: (State.RESIGNING, Actions.resign),
-        On.BROKEN: (State.FAULT, Actions.abdicate),
+        On.CUT: (State.FAULT, Actions.abdicate),
+        On.BROKEN: (State.FAULT, Actions.stand_aside),
         On.WELL: _IGNORED,
         On.TIMER: (State.MASTER, Actions.beat),
         On.WAITS: _IGNORED,
         On.JOIN: _IGNORED,
-        On.LEAVE: (State.BACKUP, Actions.step_down),
+        On.LEAVE: (State.BACKUP, Actions.make_room),
         On.LATE: (State.BACKUP, Actions.step_down),
         On.RESIGNED: (State.MASTER, Actions.reply),
         On.STRONGER: (State.BACKUP, Actions.give_way),
@@ -111,9 +116,10 @@ TABLE: dict[State, dict[On, Rule]] = {
     State.FAULT: {
         On.START: _IGNORED,
         On.STOP: (State.STOPPED, Actions.rest),
+        On.CUT: (State.FAULT, Actions.rest),
         On.BROKEN: _IGNORED,  # already
         On.WELL: (State.BACKUP, Actions.listen),
-        On.TIMER: _IGNORED,
+        On.TIMER: (State.FAULT, Actions.rest),  # no successor
         On.WAITS: _IGNORED,
         On.JOIN: _IGNORED,
         On.LEAVE: _IGNORED,
@@ -125,7 +131,8 @@ TABLE: dict[State, dict[On, Rule]] = {
     State.RESIGNING: {
         On.START: _IGNORED,
         On.STOP: _IGNORED,
-        On.BROKEN: (State.STOPPED, Actions.release),
+        On.CUT: (State.STOPPED, Actions.release),
+        On.BROKEN: _IGNORED,  # leaving already
         On.WELL: _IGNORED,
         On.TIMER: (State.STOPPED, Actions.release),
         On.WAITS: _IGNORED,

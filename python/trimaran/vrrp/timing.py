@@ -4,7 +4,9 @@
 interval        whole seconds, its own           the master's, learnt from its adverts
 skew            (256 - priority) / 256 s         (256 - priority) / 256 × interval
 master down     3 × interval + skew              the same, with the master's interval
-resignation     the longest skew, and half a second for the successor's advert
+resignation     the longest master down of any peer, from our own interval: it takes over by then,
+                even if priority 0 was lost
+last lease      that, rounded up, + 1 s
 lease           master down, rounded up, + 1 s: how long the kernel keeps an address that nobody
                 renews; from our own interval, for by then we are the master
 asleep          master down from our own interval: what weaker peers wait at least
@@ -23,6 +25,7 @@ class Timing:
     master_down_s: float
     resignation_s: float
     lease_s: int
+    last_lease_s: int
     asleep_s: float
 
 
@@ -34,13 +37,14 @@ def timing(
     def skew(unit_s: float) -> float:
         return (256 - priority) * (unit_s if version == 3 else 1.0) / 256
 
-    longest_skew = interval_s if version == 3 else 1.0
+    longest = lost_adverts * own_interval_s + (own_interval_s if version == 3 else 1.0)
     asleep = lost_adverts * own_interval_s + skew(own_interval_s)
     return Timing(
         interval_s=interval_s,
         skew_s=skew(interval_s),
         master_down_s=lost_adverts * interval_s + skew(interval_s),
-        resignation_s=longest_skew + 0.5,
+        resignation_s=longest,
         lease_s=math.ceil(asleep) + 1,
+        last_lease_s=math.ceil(longest) + 1,
         asleep_s=asleep,
     )

@@ -101,7 +101,7 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
             mtu: 1500,
         };
         let address = Ipv4Addr::new(10, 0, 0, 10 + index as u8);
-        director.set_real(index, address.into(), 80, 0, true, Way::Hop(hop))?;
+        director.set_real(index, address.into(), 80, 0, true, Way::Hop(hop), None)?;
     }
     director.set_table(0, &(0..REALS).collect::<Vec<_>>())?;
     let listen = Listen {

@@ -304,20 +304,27 @@ impl Datapath {
         Ok(self.tables()?.set(service, &table, 0)?)
     }
 
-    /// The reals in use, with their indices.
-    pub fn reals(&mut self) -> Result<Vec<(u32, Real)>, Error> {
-        let map = self.array::<Real>("reals")?;
+    /// The reals in use, with their indices, and their tunnels where they have one.
+    pub fn reals(&mut self) -> Result<Vec<(u32, Real, Option<Tunnel>)>, Error> {
         let mut found = Vec::new();
+        let map = self.array::<Real>("reals")?;
         for index in 0..MAX_REALS {
             let real = map.get(&index, 0)?;
             if real.flags & REAL_USED != 0 {
-                found.push((index, real));
+                found.push((index, real, None));
+            }
+        }
+        let tunnels = self.array::<Tunnel>("tunnels")?;
+        for (index, real, tunnel) in &mut found {
+            if real.flags & REAL_TUNNEL != 0 {
+                *tunnel = Some(tunnels.get(index, 0)?);
             }
         }
         Ok(found)
     }
 
-    /// Write a real server. `listed`: its flows are forwarded.
+    /// Write a real server. `listed`: its flows are forwarded; `tunnel`: through it, else directly.
+    #[allow(clippy::too_many_arguments)]
     pub fn set_real(
         &mut self,
         index: u32,
@@ -326,7 +333,11 @@ impl Datapath {
         service: u32,
         listed: bool,
         way: Way,
+        tunnel: Option<Tunnel>,
     ) -> Result<(), Error> {
+        if let Some(tunnel) = tunnel {
+            self.array::<Tunnel>("tunnels")?.set(index, tunnel, 0)?;
+        }
         let mut map = self.array::<Real>("reals")?;
         let mut real = map.get(&index, 0)?;
         let wanted = match way {
@@ -343,7 +354,8 @@ impl Datapath {
         real.service = service;
         real.flags = REAL_USED
             | if listed { REAL_LISTED } else { 0 }
-            | if way == Way::Local { REAL_LOCAL } else { 0 };
+            | if way == Way::Local { REAL_LOCAL } else { 0 }
+            | tunnel.map_or(0, |_| REAL_TUNNEL);
         map.set(index, real, 0)?;
         if turn {
             real.current = 1 - current as u8;

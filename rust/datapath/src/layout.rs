@@ -2,13 +2,13 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 14] = [
+pub const REASONS: [&str; 15] = [
     "malformed",
     "fragment",
     "ttl",
@@ -23,6 +23,7 @@ pub const REASONS: [&str; 14] = [
     "extension_headers",
     "mtu",
     "answered",
+    "encapsulation",
 ];
 
 /// Its place in `REASONS`.
@@ -31,6 +32,13 @@ pub const REASON_UNTOLD: u32 = 10;
 pub const REAL_USED: u8 = 1;
 pub const REAL_LISTED: u8 = 2;
 pub const REAL_LOCAL: u8 = 4;
+pub const REAL_TUNNEL: u8 = 8;
+
+pub const TUNNEL_IPIP: u8 = 0;
+pub const TUNNEL_GUE: u8 = 1;
+pub const TUNNEL_GRE: u8 = 2;
+pub const TUNNEL_CHECKSUM: u8 = 1;
+pub const TUNNEL_OVER_IPV6: u8 = 2;
 
 pub const SERVICE_SYNC: u32 = 1;
 
@@ -94,6 +102,15 @@ pub struct Real {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    pub source: [u8; 16],
+    pub port: [u8; 2],
+    pub kind: u8,
+    pub flags: u8,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     pub source_address: [u8; 4],
     pub address: [u8; 4],
@@ -144,6 +161,7 @@ unsafe impl Pod for ServiceKey {}
 unsafe impl Pod for ServiceKey6 {}
 unsafe impl Pod for Service {}
 unsafe impl Pod for Real {}
+unsafe impl Pod for Tunnel {}
 unsafe impl Pod for FlowKey {}
 unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for Flow {}

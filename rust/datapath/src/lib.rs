@@ -9,7 +9,7 @@ pub mod sync;
 
 pub use datapath::{program_of, Datapath, Error, Hook, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
-pub use keys::{narrow, Listen};
+pub use keys::{narrow, wide, Listen};
 
 /// The compiled bpf/director.bpf.c.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/director.bpf.o"));

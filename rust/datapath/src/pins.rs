@@ -9,12 +9,13 @@ use aya::maps::{Array, MapData, MapInfo};
 use crate::datapath::Error;
 use crate::layout::LAYOUT_VERSION;
 
-pub const MAPS: [&str; 14] = [
+pub const MAPS: [&str; 15] = [
     "services",
     "services6",
     "tables",
     "cursors",
     "reals",
+    "tunnels",
     "flows",
     "flows6",
     "fragments",

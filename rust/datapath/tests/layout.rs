@@ -115,6 +115,7 @@ fn every_struct_is_the_same_on_both_sides() {
         mtu
     );
     same!(btf, "real", Real, address, port, current, flags, service, hops);
+    same!(btf, "tunnel", Tunnel, source, port, kind, flags);
     same!(
         btf,
         "flow_key",
@@ -178,6 +179,10 @@ fn every_number_is_the_same_on_both_sides() {
     assert_eq!(states[STATE_ESTABLISHED as usize], "STATE_ESTABLISHED");
     assert_eq!(states[STATE_SYN_RECV as usize], "STATE_SYN_RECV");
     assert_eq!(states.len() - 1, TIMEOUTS_S.len());
+    let kinds = enumerators(header, "enum tunnel_kind {");
+    assert_eq!(kinds[TUNNEL_IPIP as usize], "TUNNEL_IPIP");
+    assert_eq!(kinds[TUNNEL_GUE as usize], "TUNNEL_GUE");
+    assert_eq!(kinds[TUNNEL_GRE as usize], "TUNNEL_GRE");
     let reasons = enumerators(header, "enum reason {");
     let ours = REASONS.map(|name| format!("REASON_{}", name.to_uppercase()));
     assert_eq!(reasons[..reasons.len() - 1], ours);
@@ -185,6 +190,9 @@ fn every_number_is_the_same_on_both_sides() {
         ("REAL_USED", REAL_USED),
         ("REAL_LISTED", REAL_LISTED),
         ("REAL_LOCAL", REAL_LOCAL),
+        ("REAL_TUNNEL", REAL_TUNNEL),
+        ("TUNNEL_CHECKSUM", TUNNEL_CHECKSUM),
+        ("TUNNEL_OVER_IPV6", TUNNEL_OVER_IPV6),
     ] {
         assert!(header.contains(&format!("{name} = {value},")), "{name}");
     }

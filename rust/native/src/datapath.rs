@@ -1,5 +1,6 @@
 //! `Datapath` for Python. Addresses are text, MACs 6 bytes; kernel refusals become OSError.
 
+use std::net::IpAddr;
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,9 +10,12 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use trimaran_datapath::layout::{NextHop, Real, REAL_LISTED, REAL_LOCAL};
+use trimaran_datapath::layout::{
+    NextHop, Real, Tunnel, REAL_LISTED, REAL_LOCAL, TUNNEL_CHECKSUM, TUNNEL_GRE, TUNNEL_GUE,
+    TUNNEL_IPIP, TUNNEL_OVER_IPV6,
+};
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, Error, Hook, Listen, Room, Way};
+use trimaran_datapath::{narrow, wide, Error, Hook, Listen, Room, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -23,7 +27,18 @@ type Hop = ([u8; 6], [u8; 6], u32, u32);
 type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
 /// (address, port, protocol, index, flags)
 type ServiceRow = (String, u16, u8, u32, u32);
-type RealRow = (u32, String, u16, u32, bool, bool, Option<Hop>);
+/// (kind, port, with checksum, source address)
+type TunnelRow = (String, u16, bool, String);
+type RealRow = (
+    u32,
+    String,
+    u16,
+    u32,
+    bool,
+    bool,
+    Option<Hop>,
+    Option<TunnelRow>,
+);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -64,7 +79,43 @@ fn hook(word: &str) -> PyResult<Hook> {
     }
 }
 
-fn row(index: u32, real: &Real) -> RealRow {
+const TUNNELS: [(&str, u8); 3] = [
+    ("ipip", TUNNEL_IPIP),
+    ("gue", TUNNEL_GUE),
+    ("gre", TUNNEL_GRE),
+];
+
+fn tunnel((word, port, checksum, source): TunnelRow) -> PyResult<Tunnel> {
+    let known = TUNNELS.iter().find(|(name, _)| *name == word);
+    let Some((_, kind)) = known else {
+        let message = format!("there is no tunnel of kind {word}");
+        return Err(PyValueError::new_err(message));
+    };
+    let source: IpAddr = parsed(&source)?;
+    let over6 = if source.is_ipv6() {
+        TUNNEL_OVER_IPV6
+    } else {
+        0
+    };
+    Ok(Tunnel {
+        source: wide(source),
+        port: port.to_be_bytes(),
+        kind: *kind,
+        flags: over6 | if checksum { TUNNEL_CHECKSUM } else { 0 },
+    })
+}
+
+fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
+    let known = TUNNELS.iter().find(|(_, kind)| *kind == tunnel.kind);
+    (
+        known.map_or("", |(name, _)| *name).to_string(),
+        u16::from_be_bytes(tunnel.port),
+        tunnel.flags & TUNNEL_CHECKSUM != 0,
+        narrow(tunnel.source).to_string(),
+    )
+}
+
+fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
     let hop = real.hops[usize::from(real.current & 1)];
     (
         index,
@@ -79,6 +130,7 @@ fn row(index: u32, real: &Real) -> RealRow {
             hop.interface,
             hop.mtu,
         )),
+        tunnel.map(tunnel_row),
     )
 }
 
@@ -182,11 +234,11 @@ impl Datapath {
         let reals = self.lock().reals().map_err(raised)?;
         Ok(reals
             .iter()
-            .map(|(index, real)| row(*index, real))
+            .map(|(index, real, tunnel)| row(*index, real, *tunnel))
             .collect())
     }
 
-    #[pyo3(signature = (index, address, port, service, listed, hop, local=false))]
+    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None))]
     #[allow(clippy::too_many_arguments)]
     fn set_real(
         &self,
@@ -197,7 +249,9 @@ impl Datapath {
         listed: bool,
         hop: Option<Hop>,
         local: bool,
+        tunnel: Option<TunnelRow>,
     ) -> PyResult<()> {
+        let tunnel = tunnel.map(self::tunnel).transpose()?;
         let way = match hop {
             _ if local => Way::Local,
             None => Way::Unknown,
@@ -210,7 +264,7 @@ impl Datapath {
         };
         let address = parsed(address)?;
         self.lock()
-            .set_real(index, address, port, service, listed, way)
+            .set_real(index, address, port, service, listed, way, tunnel)
             .map_err(raised)
     }
 
