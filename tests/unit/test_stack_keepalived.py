@@ -273,12 +273,13 @@ def test_an_unknown_word_is_a_warning_with_the_nearest() -> None:
 
 
 def test_options_without_effect_are_listed() -> None:
-    text = "global_defs {\n  notification_email {\n    a@b\n  }\n}\n" + instance("smtp_alert")
+    text = "global_defs {\n  umask 022\n}\n" + instance("debug")
     notes = read(text)[1]
     assert summary(notes) == "6 of 8 options honoured, 2 without effect"
     assert [str(note) for note in remarkable(notes)] == [
-        "k.conf:2:3: notification_email: no effect: no mail is sent; `trimaran events` tells",
-        "k.conf:12:5: smtp_alert: no effect: no mail is sent; `trimaran events` tells",
+        "k.conf:2:3: umask: no effect: every role has a process of its own; "
+        "a unit file sets what this sets",
+        "k.conf:10:5: debug: no effect: not needed here",
     ]
 
 
@@ -457,7 +458,8 @@ def test_version_3_unicast_tracking_and_groups() -> None:
         "load": 2,
     }
     assert six.interfaces == {"a": "eth1"}
-    assert stack.sync_groups == {"both": ("VI", "V6")}
+    assert stack.sync_groups["both"].members == ("VI", "V6")
+    assert not stack.sync_groups["both"].weights
     up = stack.watches["up"]
     assert up.script == ("/bin/test", "-e", "/run/up")
     assert (up.interval, up.fall, up.user) == (2.0, 3, "nobody")

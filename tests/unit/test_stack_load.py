@@ -234,7 +234,7 @@ def test_check_of_the_examples_is_0() -> None:
 
 def test_check_of_a_refused_file_is_1_and_shows_its_report(tmp_path: Path) -> None:
     path = tmp_path / "k.conf"
-    path.write_text("static_routes {\n}\nglobal_defs {\n  smtp_alert\n}\n")
+    path.write_text("static_routes {\n}\nglobal_defs {\n  umask 022\n}\n")
     code, output = checked(path)
     assert code == 1
     assert f"{path}: 1 of 3 options honoured, 1 without effect, 1 refused" in output

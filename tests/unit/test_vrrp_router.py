@@ -301,7 +301,7 @@ def test_transitions_say_their_cause() -> None:
             "vrrp.transition",
             "front: BACKUP → MASTER",
             "no advert heard for 3.61 s",
-            {"from": "BACKUP", "to": "MASTER"},
+            {"from": "BACKUP", "to": "MASTER", "priority": 100},
         ),
     )
 

@@ -21,6 +21,7 @@ from trimaran.health.settings import (
     ScriptSettings,
     Target,
 )
+from trimaran.node.plan_notify import notify_settings
 from trimaran.node.plan_vrrp import vrrp_settings
 from trimaran.node.settings import NodePlan, RealServerRoleSettings, RoleSettings
 from trimaran.proxy.settings import ProxySettings
@@ -52,6 +53,8 @@ def plan(stack: Stack, node: str, state: PurePath, pins: PurePath, file: str = "
     roles |= _named("proxy", _proxies(stack, node))
     roles |= _named("site", _sites(stack, node))
     vrrp = vrrp_settings(stack, node)
+    if vrrp.routers and (notify := notify_settings(stack, node)):
+        roles["notify"] = notify  # before vrrp, whose last words it passes on
     if vrrp.routers:
         roles["vrrp"] = vrrp
     return NodePlan(node, roles)

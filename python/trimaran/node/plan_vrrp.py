@@ -6,7 +6,7 @@ from typing import Any
 
 from trimaran.stack import resolve
 from trimaran.stack.authentication import key_bytes
-from trimaran.stack.model import Stack, VirtualRouter, Watch
+from trimaran.stack.model import Stack, Tracking, VirtualRouter, Watch
 from trimaran.vrrp.packet import Checksum, Peer
 from trimaran.vrrp.seal import HmacKey, HmacSettings
 from trimaran.vrrp.settings import (
@@ -37,9 +37,9 @@ def vrrp_settings(stack: Stack, node: str) -> VrrpSettings:
         node,
         routers,
         tuple(
-            GroupSettings(name, tuple(each for each in members if each in here))
-            for name, members in stack.sync_groups.items()
-            if here & set(members)
+            GroupSettings(name, tuple(each for each in group.members if each in here))
+            for name, group in stack.sync_groups.items()
+            if here & set(group.members)
         ),
         tuple(_watch(name, each) for name, each in stack.watches.items() if name in wanted),
     )
@@ -115,13 +115,22 @@ def _unicast(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
 
 
 def _tracks(stack: Stack, node: str, name: str) -> Iterator[Track]:
-    router = stack.virtual_routers[name]
+    """The services that it answers for, its own trackers, and those of its groups, each once."""
     for word, weight in resolve.tracked_services(stack, name).items():
         if node in resolve.directors(stack, stack.virtual_services[word]):
             yield Track("service", word, weight)
-    for name, interface in router.track.interfaces.items():
+    groups = [group for group in stack.sync_groups.values() if name in group.members]
+    own = list(_tracked(stack.virtual_routers[name].track))
+    if not all(group.weights for group in groups):
+        own = [each for each in own if each.weight == 0]
+    theirs = [each for group in groups for each in _tracked(group.track)]
+    yield from {each.key: each for each in [*theirs, *own]}.values()
+
+
+def _tracked(track: Tracking) -> Iterator[Track]:
+    for name, interface in track.interfaces.items():
         yield Track("interface", name, interface.weight, interface.reverse)
-    for name, watch in router.track.watches.items():
+    for name, watch in track.watches.items():
         yield Track("watch", name, watch.weight, watch.reverse)
 
 
@@ -133,6 +142,11 @@ def _watch(name: str, watch: Watch) -> WatchSettings:
         "rise": watch.rise,
         "fall": watch.fall,
         "quorum": watch.quorum,
+        "quorum_max": watch.quorum_max,
+        "match": watch.match,
+        "init_fail": watch.init_fail,
+        "up_delay_s": watch.up_delay,
+        "down_delay_s": watch.down_delay,
         "user": watch.user,
     }
     if watch.script is not None:

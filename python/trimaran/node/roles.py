@@ -14,6 +14,7 @@ MODULES = {
     "real_server": "trimaran.node.real_server_role",
     "proxy": "trimaran.node.proxy_role",
     "site": "trimaran.node.proxy_role",
+    "notify": "trimaran.node.notify_role",
     "vrrp": "trimaran.node.vrrp_role",
 }
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from trimaran.director.settings import DirectorSettings
+from trimaran.node.notices import NotifySettings
 from trimaran.proxy.settings import ProxySettings
 from trimaran.vrrp.settings import VrrpSettings
 
@@ -18,7 +19,9 @@ class RealServerRoleSettings:
     state_file: str
 
 
-RoleSettings = VrrpSettings | DirectorSettings | ProxySettings | RealServerRoleSettings
+RoleSettings = (
+    VrrpSettings | DirectorSettings | ProxySettings | RealServerRoleSettings | NotifySettings
+)
 
 
 @dataclass(frozen=True)

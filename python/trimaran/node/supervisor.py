@@ -168,6 +168,8 @@ class Supervisor:
                 cause=str(message.get("cause", "")),
                 data=message.get("data") or {},
             )
+            if role == "vrrp" and (notify := self.keepers.get("notify")):
+                notify.tell({**message, "kind": "told"})
         elif kind == "well" and role == "director":
             self._said = (bool(message.get("well")), str(message.get("cause", "")))
             self._tell_vrrp()

@@ -10,7 +10,7 @@ from pathlib import Path
 from trimaran.system import clock, processes
 from trimaran.system.processes import Watched
 from trimaran.vrrp.settings import WatchSettings
-from trimaran.vrrp.watch import Opinion
+from trimaran.vrrp.watch import Delayed, Opinion
 
 KILL_AFTER_S = 2.0
 LONGEST_FILE = 64  # bytes; it holds one number
@@ -25,6 +25,9 @@ class Watch:
         self.settings = settings
         self._report = report
         self._opinion = Opinion(settings.rise, settings.fall)
+        self._delayed = Delayed(settings.up_delay_s, settings.down_delay_s)
+        if settings.init_fail:
+            self._opinion.hear(False)
         self._said: tuple[bool, int] | None = None
         self._next_at = clock.now()
         self._script: subprocess.Popen[bytes] | None = None
@@ -35,7 +38,8 @@ class Watch:
 
     def next_due(self) -> float:
         """When `look` is to be called."""
-        return self._next_at if self._overdue_at is None else min(self._next_at, self._overdue_at)
+        times = (self._next_at, self._overdue_at, self._delayed.next_due())
+        return min(at for at in times if at is not None)
 
     def descriptors(self) -> list[int]:
         """What to wait for besides the time."""
@@ -50,7 +54,7 @@ class Watch:
             case "file":
                 self._look_at_file()
             case "process":
-                self._look_at_processes()
+                self._look_at_processes(now)
         if now >= self._next_at:
             self._next_at = max(now, self._next_at + self.settings.interval_s)
 
@@ -118,20 +122,24 @@ class Watch:
             return
         self._say(value == 0, f"{path} holds {value}", value)
 
-    def _look_at_processes(self) -> None:
+    def _look_at_processes(self, now: float) -> None:
         """A process's end is told by the kernel; only for one that is missing /proc is searched."""
         for each in list(self._running):
             if not _alive(each.pid):
                 self._running.remove(each)
                 each.close()
-        if len(self._running) < self.settings.quorum:
+        wanted, most = self.settings.quorum, self.settings.quorum_max
+        if len(self._running) < wanted or most is not None:
             known = {each.pid for each in self._running}
-            for pid in processes.find(self.settings.command):
+            for pid in processes.find(self.settings.command, self.settings.match):
                 if pid not in known:
                     with suppress(ProcessLookupError):
                         self._running.append(Watched(pid))
         count = len(self._running)
-        self._hear(count >= self.settings.quorum, f"{count} of {self.settings.quorum} run")
+        good = count >= wanted and (most is None or count <= most)
+        self._delayed.hear(good, now)
+        limits = f"{wanted}" if most is None else f"{wanted} to {most}"
+        self._hear(bool(self._delayed.well), f"{count} of {limits} run")
 
     def _hear(self, good: bool, cause: str) -> None:
         self._opinion.hear(good)

@@ -84,6 +84,7 @@ class _File(InstanceReader):
         node, instances = self._one_node(name, [each for each in read if each is not None])
         routers = {key: router for key, router, _node in instances}
         groups = dict(filter(None, map(self._sync_group, self._named("vrrp_sync_group"))))
+        told = self._notification()
         watches = self._watches()
         services = dict(
             found for each in self._named("virtual_server") for found in self._services(each)
@@ -94,6 +95,7 @@ class _File(InstanceReader):
             virtual_routers=routers,
             sync_groups=groups,
             watches=watches,
+            notify=told,
             virtual_services=services,
         )
         self._check_references(stack)

@@ -26,8 +26,6 @@ CHECKERS = {  # keepalived's word: the kind of stack.checks
 }  # fmt: skip
 
 _PROCESSES = "every role has a process of its own; a unit file sets what this sets"
-_MAIL = "no mail is sent; `trimaran events` tells"
-_SCRIPTS = "scripts are not run yet: what this one does would not be done"
 
 
 def _root() -> list[list[Directive]]:
@@ -62,10 +60,15 @@ def _global() -> list[list[Directive]]:
              "vrrp_gna_interval"),
         rows(_YES, "0-1", "vrrp_lower_prio_no_advert vrrp_check_unicast_src v3_checksum_as_v2"),
         rows(_YES, "1-2", "script_user"),
-        rows(_IDLE, "0+", "notification_email", _MAIL, block=None),
-        rows(_IDLE, "0+", "notification_email_from smtp_server smtp_helo_name smtp_alert "
-             "smtp_connect_timeout smtp_alert_vrrp smtp_alert_checker no_email_faults "
-             "no_checker_emails email_faults", _MAIL),
+        rows(_YES, "0", "notification_email", block=True),
+        rows(_YES, "1", "notification_email_from smtp_helo_name smtp_connect_timeout"),
+        rows(_YES, "1-2", "smtp_server"),
+        rows(_YES, "0-1", "smtp_alert smtp_alert_vrrp no_email_faults "
+             "vrrp_notify_priority_changes"),
+        rows(_IDLE, "0+", "smtp_alert_checker no_checker_emails email_faults",
+             "mail is sent of virtual routers alone; `trimaran events` tells of real servers"),
+        rows(_YES, "1-3", "notify_fifo vrrp_notify_fifo notify_fifo_script "
+             "vrrp_notify_fifo_script"),
         rows(_IDLE, "0+", "vrrp_min_garp vrrp_garp_extra_if",
              "vrrp_garp_master_repeat and vrrp_garp_master_delay say how often"),
         rows(_IDLE, "0+", "vrrp_higher_prio_send_advert",
@@ -79,11 +82,15 @@ def _global() -> list[list[Directive]]:
              "iptables vrrp_ipsets random_seed", "no firewall rule and no virtual MAC is made"),
         rows(_IDLE, "0+", "enable_script_security use_symlink_paths "
              "set_supplementary_groups", "a script runs as the user that is given"),
-        rows(_NO, "0+", "startup_script shutdown_script notify_fifo notify_fifo_script "
-             "vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo lvs_notify_fifo_script",
-             _SCRIPTS),
-        rows(_IDLE, "0+", "startup_script_timeout shutdown_script_timeout child_wait_time "
-             "vrrp_notify_priority_changes fifo_write_vrrp_states_on_reload", "no script is run"),
+        rows(_NO, "0+", "startup_script shutdown_script",
+             "run it by the unit that starts trimaran (ExecStartPre=, ExecStopPost=)"),
+        rows(_NO, "0+", "lvs_notify_fifo lvs_notify_fifo_script",
+             "follow `trimaran events`, or use notify_up, notify_down and quorum_up"),
+        rows(_IDLE, "0+", "startup_script_timeout shutdown_script_timeout",
+             "there is no such script"),
+        rows(_IDLE, "0+", "child_wait_time", "a role has 30 s to end"),
+        rows(_IDLE, "0+", "fifo_write_vrrp_states_on_reload",
+             "a virtual router that a reload changes starts anew, and says so"),
         rows(_IDLE, "0+", "process_names process_name vrrp_process_name checker_process_name "
              "bfd_process_name umask vrrp_priority checker_priority bfd_priority vrrp_rt_priority "
              "checker_rt_priority bfd_rt_priority vrrp_cpu_affinity checker_cpu_affinity "
@@ -143,14 +150,16 @@ def _instance() -> list[list[Directive]]:
              "authentication stays allowed, and the addresses answer as without it"),
         rows(_IDLE, "0+", "skip_check_adv_addr", "a differing address list is only reported"),
         rows(_IDLE, "0+", "unicast_fault_no_peer", "unicast without a peer is refused anyway"),
-        rows(_IDLE, "0+", "smtp_alert notify_priority_changes", _MAIL),
+        rows(_YES, "0-1", "smtp_alert notify_priority_changes"),
+        rows(_YES, "1-3", "notify notify_master notify_backup notify_fault notify_stop "
+             "notify_master_rx_lower_pri"),
+        rows(_IDLE, "0+", "notify_deleted",
+             "a virtual router that a reload takes away is told of as STOP"),
         rows(_IDLE, "0+", "debug promote_secondaries linkbeat_use_polling linkbeat_interfaces "
              "kernel_rx_buf_size timer_expired_backup track_src_ip no_virtual_ipaddress",
              "not needed here"),
         rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
              "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
-        rows(_NO, "0+", "notify notify_master notify_backup notify_fault notify_stop "
-             "notify_deleted notify_master_rx_lower_pri", _SCRIPTS),
         rows(_NO, "0+", "track_bfd",
              f"{_LATER}: its failure would not move the addresses", block=None),
         rows(_NO, "0+", "virtual_routes virtual_rules",
@@ -249,24 +258,13 @@ KEEPALIVED: Table = table(
         SCRIPT: [
             rows(_YES, "1+", "script user"),
             rows(_YES, "1", "interval timeout rise fall weight"),
-            rows(_IDLE, "0+", "init_fail", "the first run decides"),
+            rows(_YES, "0", "init_fail"),
         ],
         PROCESS: [
             rows(_YES, "1+", "process"),
-            rows(_YES, "1", "quorum weight"),
-            rows(
-                _IDLE,
-                "0+",
-                "full_command param_match",
-                "the words that are given are compared from the first on",
-            ),
-            rows(_NO, "0+", "quorum_max", f"{_LATER}: too many would not be seen"),
-            rows(
-                _IDLE,
-                "0+",
-                "delay fork_delay terminate_delay",
-                "an end counts at once, a start within a second",
-            ),
+            rows(_YES, "1", "quorum quorum_max weight param_match"),
+            rows(_YES, "1", "delay fork_delay terminate_delay"),
+            rows(_YES, "0-1", "full_command", "the whole command line is looked at anyway"),
         ],
         TRACK_FILE: [
             rows(_YES, "1", "file weight"),
@@ -274,23 +272,11 @@ KEEPALIVED: Table = table(
         ],
         SYNC_GROUP: [
             rows(_YES, "0", "group", block=True),
-            rows(_IDLE, "0+", "smtp_alert notify_priority_changes", _MAIL),
-            rows(
-                _IDLE,
-                "0+",
-                "global_tracking sync_group_tracking_weight",
-                "a member's weights count in a group, too",
-            ),
-            rows(
-                _NO, "0+", "notify notify_master notify_backup notify_fault notify_stop", _SCRIPTS
-            ),
-            rows(
-                _NO,
-                "0+",
-                "track_interface track_script track_file track_process track_bfd",
-                f"{_LATER}: write it into an instance of the group",
-                block=None,
-            ),
+            rows(_YES, "0-1", "smtp_alert notify_priority_changes"),
+            rows(_YES, "0", "global_tracking sync_group_tracking_weight"),
+            rows(_YES, "1-3", "notify notify_master notify_backup notify_fault notify_stop"),
+            rows(_YES, "0", "track_interface track_script track_file track_process", block=True),
+            rows(_NO, "0+", "track_bfd", f"{_LATER}: its failure would be unseen", block=None),
         ],
         "TCP_CHECK": _connecting(),
         "HTTP_GET": _http(),

@@ -1,45 +1,33 @@
-"""A vrrp_instance, and what it refers to: sync groups, scripts, files and processes."""
+"""A vrrp_instance of keepalived.conf."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar
 
 from pydantic import IPvAnyAddress, IPvAnyInterface
 
 from trimaran.stack.blocks import Statement
-from trimaran.stack.directives import RefusedError, Walk, refuse
-from trimaran.stack.files import Files
-from trimaran.stack.finding import Path
-from trimaran.stack.keepalived_authentication import AuthenticationReader
+from trimaran.stack.directives import RefusedError, refuse
 from trimaran.stack.keepalived_directives import (
     INSTANCE,
-    PROCESS,
-    SCRIPT,
-    SYNC_GROUP,
-    TRACK_FILE,
 )
+from trimaran.stack.keepalived_notify import NotifyReader
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_values import (
     LONGEST_S,
     address_options,
     advert_interval,
-    boolean,
     initial_state,
     interface_name,
     multicast_group,
     spoken_version,
-    track_options,
 )
 from trimaran.stack.model import (
     GratuitousArp,
     Node,
-    TrackedInterface,
-    TrackedWatch,
-    Tracking,
     Unicast,
     UnicastPeer,
     VirtualRouter,
-    Watch,
 )
 from trimaran.stack.values import any_address, any_interface, integer, seconds
 
@@ -49,42 +37,8 @@ _TRACKED = {"track_script": "vrrp_script", "track_process": "vrrp_track_process"
             "track_file": "track_file"}  # fmt: skip
 
 
-class InstanceReader(AuthenticationReader):
-    """Reads the VRRP part; the values of global_defs count where an instance is silent. `places`
-    are where the parts of the model stand in the file."""
-
-    def __init__(self, walk: Walk, top: list[Statement], files: Files) -> None:
-        super().__init__(walk)
-        self.top, self.files = top, files
-        self.places: dict[Path, Statement] = {}
-        self.globals: Options = {}
-
-    def _named(self, name: str) -> list[Statement]:
-        return [statement for statement in self.top if statement.name == name]
-
-    def _again(self, path: Path, statement: Statement) -> None:
-        if path in self.places:
-            line = self.places[path].place.line
-            self.walk.refuse(statement, f"'{path[1]}' is there already, in line {line}")
-        self.places[path] = statement
-
-    def _default_interface(self) -> str:
-        return self._value(self.globals, "default_interface", interface_name, "eth0")
-
-    def _shared(self, options: Options, name: str, convert: Callable[[str], T], default: T) -> T:
-        """An option that has a `vrrp_` form in global_defs."""
-        shared = self._value(self.globals, f"vrrp_{name}", convert, default)
-        return self._value(options, name, convert, shared)
-
-    def _flag(self, options: Options, *names: str) -> bool:
-        """An option that may stand alone or with on/off, here or (the further names) globally."""
-        for name, place in [(names[0], options), *((name, self.globals) for name in names)]:
-            statement = place.get(name)
-            if statement is not None:
-                if not statement.arguments:
-                    return True
-                return self._value(place, name, boolean, True)
-        return False
+class InstanceReader(NotifyReader):
+    """Reads the VRRP part; the values of global_defs count where an instance is silent."""
 
     def _instance(self, statement: Statement, node: str) -> Instance | None:
         name = statement.arguments[0]
@@ -121,6 +75,7 @@ class InstanceReader(AuthenticationReader):
             checksum=self._checksum(options),
             gratuitous_arp=self._gratuitous_arp(options),
             track=self._tracking(options, interface),
+            notify=self._notify(options),
             members={node: self._priority(options, state)},
         )
         source = self._source(options)
@@ -244,122 +199,6 @@ class InstanceReader(AuthenticationReader):
                 garp("garp_interval", seconds(0, 1), 0.0), garp("gna_interval", seconds(0, 1), 0.0)
             ),
         )
-
-    # tracking
-
-    def _tracking(self, options: Options, interface: str) -> Tracking:
-        interfaces: dict[str, TrackedInterface] = {}
-        for entry, weight, reverse in self._tracked(options.get("track_interface")):
-            if entry.name == interface and not weight and not reverse:
-                continue  # dont_track_primary alone decides on that
-            interfaces[entry.name] = TrackedInterface(weight=weight or 0, reverse=reverse)
-        watches: dict[str, TrackedWatch] = {}
-        for option, kind in _TRACKED.items():
-            for entry, weight, reverse in self._tracked(options.get(option)):
-                own = self._weight_of(kind, entry.name)
-                if own is None:
-                    self.walk.refuse(entry, f"there is no {kind} of that name")
-                    continue
-                chosen = own if weight is None else weight
-                watches[entry.name] = TrackedWatch(weight=chosen, reverse=reverse)
-        own_too = "dont_track_primary" not in options
-        return Tracking(
-            own_interface=own_too, own_services=False, interfaces=interfaces, watches=watches
-        )
-
-    def _tracked(self, statement: Statement | None) -> Iterable[tuple[Statement, int | None, bool]]:
-        for entry in statement.block or () if statement else ():
-            self.walk.note(entry, "honoured")
-            try:
-                yield entry, *track_options(entry)
-            except RefusedError as error:
-                self.walk.refuse(entry, error.message, error.help)
-
-    def _weight_of(self, kind: str, name: str) -> int | None:
-        """The weight that a script, process or file gives itself; None: there is none."""
-        for statement in self.top:
-            if statement.name.removeprefix("vrrp_") == kind.removeprefix("vrrp_"):
-                if statement.arguments[:1] != (name,):
-                    continue
-                for inner in statement.block or ():
-                    if inner.name == "weight" and inner.arguments:
-                        return int(inner.arguments[0]) if _is_number(inner.arguments[0]) else 0
-                return 1 if kind == "track_file" else 0
-        return None
-
-    def _watches(self) -> dict[str, Watch]:
-        readers = {
-            "vrrp_script": self._script,
-            "vrrp_track_process": self._process,
-            "vrrp_track_file": self._file,
-            "track_file": self._file,
-        }
-        found: dict[str, Watch] = {}
-        for statement in self.top:
-            reader = readers.get(statement.name)
-            if reader is not None and statement.arguments:
-                self._again(("watches", statement.arguments[0]), statement)
-                watch = reader(statement)
-                if watch is not None:
-                    found[statement.arguments[0]] = watch
-        return found
-
-    def _script(self, statement: Statement) -> Watch | None:
-        options = self._options(statement.block or (), SCRIPT)
-        if not self._required(options, "script", statement):
-            return None
-        interval = self._value(options, "interval", seconds(0.05, LONGEST_S), 1.0)
-        user = options.get("user") or self.globals.get("script_user")
-        self._value(options, "weight", integer(-253, 253), 0)
-        return self._build(
-            Watch,
-            statement,
-            script=_command(options["script"]),
-            interval=interval,
-            timeout=self._value(options, "timeout", seconds(0.01, LONGEST_S), interval),
-            rise=self._value(options, "rise", integer(1, 1000), 1),
-            fall=self._value(options, "fall", integer(1, 1000), 1),
-            user=user.arguments[0] if user else None,
-        )
-
-    def _process(self, statement: Statement) -> Watch | None:
-        options = self._options(statement.block or (), PROCESS)
-        if not self._required(options, "process", statement):
-            return None
-        self._value(options, "weight", integer(-253, 253), 0)
-        quorum = self._value(options, "quorum", integer(1, 65535), 1)
-        command = _command(options["process"])
-        return self._build(Watch, statement, process=command, quorum=quorum)
-
-    def _file(self, statement: Statement) -> Watch | None:
-        options = self._options(statement.block or (), TRACK_FILE)
-        if not self._required(options, "file", statement):
-            return None
-        self._value(options, "weight", integer(-253, 253), 1)
-        return self._build(Watch, statement, file=options["file"].arguments[0])
-
-    def _sync_group(self, statement: Statement) -> tuple[str, tuple[str, ...]] | None:
-        name = statement.arguments[0]
-        options = self._options(statement.block or (), SYNC_GROUP)
-        self._again(("sync_groups", name), statement)
-        if not self._required(options, "group", statement):
-            return None
-        members = []
-        for entry in options["group"].block or ():
-            self.walk.note(entry, "honoured")
-            members += [entry.name, *entry.arguments]
-        if not members:
-            self.walk.refuse(statement, "names no instance")
-            return None
-        return name, tuple(members)
-
-
-def _command(statement: Statement) -> tuple[str, ...]:
-    return tuple(" ".join(statement.arguments).split())
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdigit()
 
 
 def _peer(words: tuple[str, ...]) -> UnicastPeer:

@@ -6,13 +6,14 @@ known by address.
 """
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface, model_validator
 
 from trimaran.stack.authentication import Authentication
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
+from trimaran.stack.notify import Notification, Notify
 from trimaran.stack.units import Port, Seconds, Secret, Weight
 
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
@@ -99,7 +100,12 @@ class Tracking(Model):
 
 class Watch(Model):
     """Something that virtual routers track: exactly one of `script`, `process` (both words of a
-    command) and `file` (that holds a number, added to the priority times its weight)."""
+    command) and `file` (that holds a number, added to the priority times its weight).
+
+    A script counts as failing until it was well (`init_fail`). Of a process at least `quorum` run,
+    and at most `quorum_max`; its arguments are all those given (`exact`), the first of them
+    (`partial`), or those, the last of which may be longer (`initial`). A process or file that
+    comes or goes counts after `up_delay` or `down_delay`."""
 
     script: tuple[str, ...] | None = None
     process: tuple[str, ...] | None = None
@@ -108,7 +114,12 @@ class Watch(Model):
     timeout: Annotated[Seconds, Field(gt=0, le=86400)] | None = None
     rise: Annotated[int, Field(ge=1, le=1000)] = 1
     fall: Annotated[int, Field(ge=1, le=1000)] = 1
-    quorum: Annotated[int, Field(ge=1, le=65535)] = 1
+    init_fail: bool = False
+    quorum: Annotated[int, Field(ge=0, le=65535)] = 1
+    quorum_max: Annotated[int, Field(ge=0, le=65535)] | None = None
+    match: Literal["exact", "partial", "initial"] = "partial"
+    up_delay: Annotated[Seconds, Field(le=3600)] = 0.0
+    down_delay: Annotated[Seconds, Field(le=3600)] = 0.0
     user: str | None = None
 
 
@@ -132,6 +143,7 @@ class VirtualRouter(Model):
     checksum: Literal["pseudo_header", "message", "group"] = "pseudo_header"
     gratuitous_arp: GratuitousArp = GratuitousArp()
     track: Tracking = Tracking()
+    notify: Notify = Notify()
     members: Annotated[dict[NodeName, Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
     sources: dict[NodeName, IPvAnyAddress] = {}
     interfaces: dict[NodeName, str] = {}
@@ -157,6 +169,21 @@ class Tunnel(Model):
 
 
 Forward = Literal["dr", "tunnel"]
+
+
+class SyncGroup(Model):
+    """Virtual routers that are master together or not at all. What the group tracks, every member
+    does; `weights`: a member's own trackers may have weights."""
+
+    members: Annotated[tuple[str, ...], Field(min_length=1)]
+    track: Tracking = Tracking()
+    notify: Notify = Notify()
+    weights: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, data: Any) -> Any:
+        return {"members": data} if isinstance(data, list | tuple) else data
 
 
 class RealServer(Model):
@@ -244,10 +271,9 @@ class Stack(Model):
 
     nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
     virtual_routers: dict[str, VirtualRouter] = {}
-    sync_groups: dict[str, tuple[str, ...]] = Field(
-        default={}, description="virtual routers that are master together or not at all"
-    )
+    sync_groups: dict[str, SyncGroup] = {}
     watches: dict[str, Watch] = {}
+    notify: Notification = Notification()
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
     datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(

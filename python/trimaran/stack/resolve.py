@@ -218,7 +218,8 @@ def directors(stack: Stack, service: VirtualService) -> list[str]:
 
 
 def tracked_services(stack: Stack, router: str) -> dict[str, int]:
-    """The virtual services whose quorum a virtual router's priority depends on: their weights."""
+    """The virtual services whose quorum a virtual router's priority depends on: their weights.
+    Those that its sync groups name count for it too."""
     track = stack.virtual_routers[router].track
     own = {each.ip for each in stack.virtual_routers[router].addresses}
     found = {
@@ -227,7 +228,10 @@ def tracked_services(stack: Stack, router: str) -> dict[str, int]:
         if track.own_services
         and any(address in own for address, _port in listen_addresses(stack, service))
     }
-    return found | {name: each.weight for name, each in track.services.items()}
+    groups = [group.track for group in stack.sync_groups.values() if router in group.members]
+    for tracking in (*groups, track):
+        found |= {name: each.weight for name, each in tracking.services.items()}
+    return found
 
 
 def peer_directors(stack: Stack, node: str) -> list[str]:

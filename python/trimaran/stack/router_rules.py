@@ -122,8 +122,9 @@ def _password(path: tuple[str, ...], size: int) -> Iterator[Finding]:
 def sync_groups(stack: Stack) -> Iterator[Finding]:
     """Groups of routers that there are, each in one group, with one first member."""
     group_of: dict[str, str] = {}
-    for name, members in stack.sync_groups.items():
-        for index, member in enumerate(members):
+    for name, group in stack.sync_groups.items():
+        first = stack.virtual_routers.get(group.members[0])
+        for index, member in enumerate(group.members):
             path = ("sync_groups", name, index)
             router = stack.virtual_routers.get(member)
             if router is None:
@@ -133,9 +134,8 @@ def sync_groups(stack: Stack) -> Iterator[Finding]:
             if group_of.setdefault(member, name) != name:
                 message = f"virtual router '{member}' is in sync group '{group_of[member]}' already"
                 yield Finding(path, message)
-            first = stack.virtual_routers.get(members[0])
             if first is not None and router.members != first.members:
-                message = f"'{member}' has other members or priorities than '{members[0]}'"
+                message = f"'{member}' has other members or priorities than '{group.members[0]}'"
                 help_ = "they are master together: give them the same"
                 yield Finding(path, message, help_, fatal=False)
             if OWNER in router.members.values():
@@ -152,14 +152,17 @@ def tracked(stack: Stack) -> Iterator[Finding]:
         for key in ("script", "process"):
             if getattr(watch, key) == ():
                 yield Finding(("watches", name, key), "names no command")
-    for name, router in stack.virtual_routers.items():
-        for word in router.track.services:
+    routers, groups = stack.virtual_routers.items(), stack.sync_groups.items()
+    owners = [(("virtual_routers", name), each.track) for name, each in routers]
+    owners += [(("sync_groups", name), each.track) for name, each in groups]
+    for owner, track in owners:
+        for word in track.services:
             if word not in stack.virtual_services:
-                path = ("virtual_routers", name, "track", "services", word)
+                path = (*owner, "track", "services", word)
                 message = f"there is no virtual service '{word}'"
                 yield Finding(path, message, suggestion(word, stack.virtual_services), at_key=True)
-        for word in router.track.watches:
+        for word in track.watches:
             if word not in stack.watches:
-                path = ("virtual_routers", name, "track", "watches", word)
+                path = (*owner, "track", "watches", word)
                 message = f"there is no watch '{word}'"
                 yield Finding(path, message, suggestion(word, stack.watches), at_key=True)

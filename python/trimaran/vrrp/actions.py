@@ -9,6 +9,7 @@ from trimaran.vrrp.address import Address
 from trimaran.vrrp.effects import (
     Announce,
     Effect,
+    Event,
     HoldAddresses,
     Master,
     RemoveAddresses,
@@ -43,6 +44,7 @@ class Actions:
         self._preempt_at: float | None = None
         self._duel_at: float | None = None
         self._answers_left = 0
+        self._weaker_told = False
         self._sent_at = 0.0
         self._heard_at = 0.0
         self._renew_at = 0.0
@@ -87,6 +89,7 @@ class Actions:
 
     def beat(self, now: float) -> None:
         """The next advert is due."""
+        self._weaker_told = False
         self._answers_left = ANSWERS_PER_INTERVAL
         self._advertise(now)
 
@@ -98,6 +101,12 @@ class Actions:
 
     def insist(self, now: float) -> None:
         """A weaker master: tell it, and the LAN, who holds the addresses."""
+        if not self._weaker_told:
+            self._weaker_told = True
+            message = f"{self.settings.name}: a weaker master was heard"
+            cause = "it did not hear us, or has not yet"
+            priority = self.standing.priority
+            self._emit(Event("vrrp.weaker_master", message, cause, {"priority": priority}))
         if self._answers_left and self.settings.answer_weaker:
             self._answers_left -= 1
             settings = self.settings

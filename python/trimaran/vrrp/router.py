@@ -240,6 +240,10 @@ class Router(Actions):
                 "vrrp.transition",
                 f"{self.settings.name}: {before.value} → {self.state.value}",
                 cause,
-                {"from": before.value, "to": self.state.value},
+                {
+                    "from": before.value,
+                    "to": self.state.value,
+                    "priority": self.standing.priority,
+                },
             )
         )

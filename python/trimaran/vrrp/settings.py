@@ -108,10 +108,12 @@ class GroupSettings:
 @dataclass(frozen=True)
 class WatchSettings:
     """A script that is run, a file that is read, or a process that is looked for, every
-    `interval_s`. Failing after `fall` bad results in a row, well after `rise` good ones.
+    `interval_s`. Failing after `fall` bad results in a row, well after `rise` good ones; a process
+    that comes or goes counts after `up_delay_s` or `down_delay_s`. `init_fail`: failing at first.
 
     script: `command`, bad when it does not exit with 0 within `timeout_s`
-    process: `command` is its name and arguments, bad when fewer than `quorum` run
+    process: `command` is its name and arguments, bad when fewer than `quorum` or more than
+        `quorum_max` run; `match` says how the arguments are compared (stack.model.Watch)
     file: `command` is the path; its number × weight counts, weight 0: bad unless 0 or absent
     """
 
@@ -123,6 +125,11 @@ class WatchSettings:
     rise: int = 1
     fall: int = 1
     quorum: int = 1
+    quorum_max: int | None = None
+    match: Literal["exact", "partial", "initial"] = "partial"
+    init_fail: bool = False
+    up_delay_s: float = 0.0
+    down_delay_s: float = 0.0
     user: str | None = None
 
 
