@@ -1,16 +1,20 @@
 """ipvsadm's changes over a configuration: what is there afterwards, and IPVS's own refusals."""
 
 import shlex
+from dataclasses import asdict
 from ipaddress import IPv4Address
 
 import pytest
 
 from trimaran.cli.ipvsadm import message
 from trimaran.director.ipvs_overlay import RefusedError, changed, told
+from trimaran.director.ipvs_plan import destination
 from trimaran.director.ipvs_wire import encode
 from trimaran.director.ipvsadm_arguments import parse
+from trimaran.director.ipvsadm_state import state
+from trimaran.director.ipvsadm_text import View, table
 from trimaran.director.overlay import Overlay
-from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.director.settings import RealServerSettings, ServiceSettings, TunnelSettings
 from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.plain import from_plain, to_plain
 
@@ -113,8 +117,9 @@ def test_a_cleared_table_can_be_filled_again(session: Session) -> None:
         (f"-d -t {VIP} -r 10.0.0.77:80", "No such destination"),
         (f"-a -t {VIP} -r 10.0.0.17 -x 10 -y 20", "Numerical result out of range"),
         (f"-a -t {VIP} -r 224.0.0.1", "Invalid operation.  Possibly wrong module version"),
-        (f"-a -t {VIP} -r 10.0.0.17 -m", "direct routing"),
+        (f"-a -t {VIP} -r 10.0.0.17 -m", "by -g or -i"),
         (f"-a -t {VIP} -r 10.0.0.17 -x 10", "thresholds"),
+        (f"-e -t {VIP} -r 10.0.0.11 -i", "the configuration has it with -g: say the same"),
         ("-A -t 10.0.0.101:80 -s rr -p", "persistence"),
         ("-A -f 7 -s rr", "TCP and UDP"),
         ("-Z", "cannot do that"),
@@ -142,3 +147,21 @@ def test_the_directors_changes_have_them_and_drop_them() -> None:
         changes.obey(Asked("ipvs", "test", request="ff"))
     changes.obey(Asked("reset", "test"))
     assert changes.services == (WEB,)
+
+
+def test_a_tunnel_is_a_tunnel_everywhere(session: Session) -> None:
+    session.do(f"-a -t {VIP} -r 10.0.0.13 -i --tun-type gue --tun-port 6080 --tun-csum")
+    (one,) = session.overlay.over((WEB,))
+    real = one.real_servers[-1]
+    assert (real.forward, real.tunnel) == ("tunnel", TunnelSettings("gue", 6080, True))
+    row = {
+        "address": str(real.address), "port": real.port, "forward": "Tunnel", "weight": 1,
+        "tunnel": asdict(real.tunnel), "listed": True, "active": 2, "inactive": 3,
+        "connections": 4, "packets": 5, "bytes": 6,
+    }  # fmt: skip
+    place = {"protocol": "tcp", "address": "10.0.0.100", "port": 80, "scheduler": "wrr"}
+    shown = state({"services": [{**place, "real_servers": [row]}]})
+    assert shown.services[0].destinations[0].destination == destination(real)
+    assert table(shown, View.TUNNELS).splitlines()[-1] == (
+        "  -> 10.0.0.13:80                 Tunnel  gue:6080:+c   1      2          3         "
+    )

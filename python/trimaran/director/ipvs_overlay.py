@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, cast, get_args
 
-from trimaran.director.ipvs import Destination, Listen, Method, Service, ServiceKey
+from trimaran.director.ipvs import (
+    Checksum,
+    Destination,
+    Listen,
+    Method,
+    Service,
+    ServiceKey,
+    TunnelKind,
+)
 from trimaran.director.ipvs_errors import meaning
 from trimaran.director.ipvs_plan import service_key
 from trimaran.director.ipvs_wire import Command, Message
@@ -21,11 +29,16 @@ from trimaran.director.overlay import (
     place_of,
     server_place,
 )
-from trimaran.director.settings import RealServerSettings, ServiceSettings
+from trimaran.director.settings import RealServerSettings, ServiceSettings, TunnelSettings
 from trimaran.director.tables import PROTOCOLS, Scheduler
 from trimaran.health.pool import MAX_WEIGHT
 
 NAMES = {number: word for word, number in PROTOCOLS.items()}
+KIND_NAMES: dict[TunnelKind, Literal["ipip", "gue", "gre"]] = {
+    TunnelKind.IPIP: "ipip",
+    TunnelKind.GUE: "gue",
+    TunnelKind.GRE: "gre",
+}
 Services = tuple[ServiceSettings, ...]
 VERBS = {
     Command.NEW_SERVICE: "was added",
@@ -151,30 +164,53 @@ def _with_server(
     if command is not Command.DEL_DEST:
         _check(wanted, service)
     before = overlay.server(place) or ServerChange(place, cause)
-    own = _is_configured(configured, overlay, place)
+    own = _configured(configured, overlay, place)
+    real = _real_server(wanted)
+    if own is not None and command is not Command.DEL_DEST and not _alike(own, real):
+        words = "-g" if own.forward == "dr" else f"-i --tun-type {own.tunnel.kind}"
+        raise RefusedError(f"the configuration has it with {words}: say the same")
     match command:
         case Command.NEW_DEST:
-            real = RealServerSettings(
-                str(wanted.address), wanted.address, wanted.port, wanted.weight
-            )
             after = ServerChange(place, cause, weight=wanted.weight)
             after = after if own else replace(after, weight=None, added=real)
         case Command.SET_DEST:
             after = replace(before, cause=cause, weight=wanted.weight)
+            after = after if own else replace(after, added=real)
         case _:  # one that only the overlay has is there no more when it says nothing
-            after = ServerChange(place, cause, removed=own)
+            after = ServerChange(place, cause, removed=own is not None)
     return overlay.with_servers([after])
 
 
-def _is_configured(configured: Services, overlay: Overlay, place: ServerPlace) -> bool:
+def _real_server(wanted: Destination) -> RealServerSettings:
+    there = RealServerSettings(str(wanted.address), wanted.address, wanted.port, wanted.weight)
+    if wanted.method is not Method.TUNNEL:
+        return there
+    tunnel = wanted.tunnel
+    kind = KIND_NAMES[tunnel.kind]
+    settings = TunnelSettings(kind, tunnel.port, tunnel.checksum is not Checksum.NONE)
+    return replace(there, forward="tunnel", tunnel=settings)
+
+
+def _configured(
+    configured: Services, overlay: Overlay, place: ServerPlace
+) -> RealServerSettings | None:
+    """The one that lies under the overlay there."""
     said = overlay.service(place.service)
     if said is not None and said.emptied:
-        return False
-    return any(
-        server_place(service, real) == place
+        return None
+    reals = (
+        real
         for service in configured
         for real in service.real_servers
+        if server_place(service, real) == place
     )
+    return next(reals, None)
+
+
+def _alike(one: RealServerSettings, other: RealServerSettings) -> bool:
+    """They are reached the same way."""
+    tunnels = (one.tunnel, other.tunnel) if one.forward == "tunnel" else (None, None)
+    return one.forward == other.forward and tunnels[0] == tunnels[1]
 
 
 def _check(wanted: Destination, service: ServiceSettings) -> None:
@@ -184,5 +220,7 @@ def _check(wanted: Destination, service: ServiceSettings) -> None:
         raise RefusedError("Numerical result out of range")
     if wanted.upper:
         raise RefusedError("this director knows no connection thresholds")
-    if wanted.method is not Method.ROUTE:
-        raise RefusedError("this director forwards by direct routing (-g) alone")
+    if wanted.method not in (Method.ROUTE, Method.TUNNEL):
+        raise RefusedError("this director forwards by -g or -i")
+    if wanted.tunnel.checksum is Checksum.REMOTE:
+        raise RefusedError("this director knows no remote checksum")

@@ -16,10 +16,17 @@ from trimaran.director.ipvs import (
     ServiceRow,
     State,
 )
+from trimaran.director.ipvs_plan import tunnel_of
+from trimaran.director.settings import TunnelSettings
 from trimaran.director.tables import PROTOCOLS
 
 INFO = Info(0x010201, 4096)  # what IPVS says of itself; ours has no such buckets
-METHODS = {"Route": Method.ROUTE, "Local": Method.LOCAL, "Masq": Method.MASQ}
+METHODS = {
+    "Route": Method.ROUTE,
+    "Local": Method.LOCAL,
+    "Masq": Method.MASQ,
+    "Tunnel": Method.TUNNEL,
+}
 
 
 def state(status: Mapping[str, Any]) -> State:
@@ -42,8 +49,13 @@ def _service(row: Mapping[str, Any]) -> ServiceRow:
 
 
 def _destination(real: Mapping[str, Any]) -> DestinationRow:
+    tunnel = TunnelSettings(**real["tunnel"]) if real.get("tunnel") else TunnelSettings()
     there = Destination(
-        ip_address(real["address"]), real["port"], METHODS[real["forward"]], real["weight"]
+        ip_address(real["address"]),
+        real["port"],
+        METHODS[real["forward"]],
+        real["weight"],
+        tunnel=tunnel_of(tunnel),
     )
     return DestinationRow(there, Load(real["active"], real["inactive"]), _counters(real))
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from trimaran.director.overlay import Overlay, server_place
@@ -258,6 +259,7 @@ class DirectorRole:
             "address": str(real.address),
             "port": real.port,
             "forward": "Local" if key in figures.local else FORWARDS[real.forward],
+            "tunnel": asdict(real.tunnel) if real.forward == "tunnel" else None,
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
