@@ -184,6 +184,15 @@ def test_ipvsadm_lists_and_changes_it_while_it_runs(node: Node) -> None:
     ]
     connections, packets = ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2:4]
     assert int(connections) > 0 and int(packets) > 0
+    with node.site.connect() as held:
+        assert says(held) == "r2"
+        host, port = held.getsockname()
+        flows = [line.split() for line in ipvsadm("-Lnc").splitlines()[2:]]
+        ours = [words for words in flows if words[3] == f"{host}:{port}"]
+        assert [words[0:1] + words[2:] for words in ours] == [
+            ["TCP", "ESTABLISHED", f"{host}:{port}", web, f"{ADDRESSES['r2']}:{PORT}"]
+        ]
+        assert ours[0][1][:3] in ("14:", "15:")
     assert ipvsadm(f"-A -t {web}", status=255) == "Service already exists\n"
     assert ipvsadm("-Ln -t 192.0.2.99:80", status=1) == "No such service\n"
     assert ipvsadm("-A", status=2).startswith("You need to supply the 'service-address' option")

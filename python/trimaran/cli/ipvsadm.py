@@ -12,7 +12,7 @@ from trimaran.director.ipvs import Service, State
 from trimaran.director.ipvs_errors import NO_SERVICE
 from trimaran.director.ipvs_wire import Command, Message, encode
 from trimaran.director.ipvsadm_arguments import TRY_HELP, Call, UsageError, parse
-from trimaran.director.ipvsadm_state import state
+from trimaran.director.ipvsadm_state import INFO, connection, state
 from trimaran.director.ipvsadm_text import View
 from trimaran.director.ipvsadm_words import Option
 from trimaran.node.client import ControlClient, ControlError
@@ -88,7 +88,7 @@ def _complain(sentence: str, status: int) -> int:
 
 def _list(path: Path, call: Call) -> int:
     try:
-        found = asyncio.run(_state(path))
+        found = asyncio.run(_state(path, Option.CONNECTION in call.options))
     except ControlError as error:
         return _complain(str(error), LIST_FAILED)
     shown = listing(found, call)
@@ -120,8 +120,10 @@ def listing(found: State, call: Call) -> str | None:
     return show(what, view, exact=Option.EXACT in given, in_order=Option.NOSORT not in given)
 
 
-async def _state(path: Path) -> State:
+async def _state(path: Path, connections: bool) -> State:
     async with ControlClient(path) as client:
+        if connections:
+            return State(INFO, connections=tuple(map(connection, await client.connections())))
         role = (await client.status())["roles"].get("director")
     if role is None or role["status"] is None:
         raise ControlError("no director runs on this node")

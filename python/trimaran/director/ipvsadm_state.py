@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from trimaran.director.ipvs import (
+    Connection,
     Counters,
     Destination,
     DestinationRow,
@@ -21,6 +22,7 @@ from trimaran.director.settings import TunnelSettings
 from trimaran.director.tables import PROTOCOLS
 
 INFO = Info(0x010201, 4096)  # what IPVS says of itself; ours has no such buckets
+ENDS = ("client", "virtual", "destination")
 METHODS = {
     "Route": Method.ROUTE,
     "Local": Method.LOCAL,
@@ -33,6 +35,21 @@ def state(status: Mapping[str, Any]) -> State:
     """A real server that is out of the table is not in it. A service's counters are the sums of
     its real servers'; out is 0, as with IPVS: answers do not come by here."""
     return State(INFO, tuple(_service(row) for row in status["services"]))
+
+
+def connection(row: Mapping[str, Any]) -> Connection:
+    """A row of `GET /connections`."""
+    client, virtual, destination = ((ip_address(row[n][0]), row[n][1]) for n in ENDS)
+    return Connection(
+        row["protocol"],
+        client,
+        virtual,
+        destination,
+        row["state"],
+        row["expires_s"],
+        row["engine"],
+        row["engine_data"],
+    )
 
 
 def _service(row: Mapping[str, Any]) -> ServiceRow:

@@ -72,6 +72,11 @@ class ControlClient:
         answer: list[dict[str, Any]] = (await self._json("POST", "/changes", body))["changed"]
         return answer
 
+    async def connections(self) -> list[dict[str, Any]]:
+        """The director's flows one by one. Raises ControlError."""
+        rows: list[dict[str, Any]] = (await self._json("GET", "/connections"))["connections"]
+        return rows
+
     async def ipvs(self, request: bytes) -> None:
         """A change as IPVS's netlink has it (director/ipvs_wire.py), at run time. Raises
         ControlError: nothing was changed."""

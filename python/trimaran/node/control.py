@@ -149,6 +149,13 @@ def application(supervisor: "Supervisor") -> FastAPI:
         except ChangeRefusedError as error:
             raise HTTPException(409, str(error)) from error
 
+    @app.get("/connections")
+    async def connections() -> dict[str, list[dict[str, Any]]]:
+        try:
+            return {"connections": await supervisor.connections()}
+        except ChangeRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+
     @app.post("/ipvs")
     async def change_as_ipvs(
         wanted: IpvsChange, peer: Annotated[Peer, Depends(_may_change)]

@@ -30,6 +30,7 @@ from trimaran.system.errors import CannotRunError
 from trimaran.system.ipvs_machine import IpvsMachine
 
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
+MOST_CONNECTIONS = 10_000  # that are told one by one
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
@@ -181,6 +182,9 @@ class DirectorRole:
         if message["name"] == "change":
             self._change(message)
             return
+        if message["name"] == "connections":
+            await self._tell_connections(message)
+            return
         if message["name"] != "status":
             error = f"the director knows no request '{message['name']}'"
             self._say("reply", id=message["id"], error=error)
@@ -193,6 +197,14 @@ class DirectorRole:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._say("reply", id=message["id"], value=self._status(figures, listed))
+
+    async def _tell_connections(self, message: Message) -> None:
+        try:
+            found = await self._in_thread(lambda: self._machine.connections(MOST_CONNECTIONS))
+        except OSError as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        self._say("reply", id=message["id"], value=to_plain(found))
 
     def _change(self, message: Message) -> None:
         """What operators ask for: answered with all that was ever changed, for whoever starts us

@@ -157,6 +157,17 @@ class Supervisor:
             "roles": dict(zip(self.keepers, rows, strict=True)),
         }
 
+    async def connections(self) -> list[dict[str, Any]]:
+        """The director's flows one by one. Raises ChangeRefusedError where there is none."""
+        director = self.keepers.get("director")
+        if director is None:
+            raise ChangeRefusedError("no director runs on this node")
+        try:
+            rows: list[dict[str, Any]] = await director.ask("connections", {}, CHANGE_TIMEOUT_S)
+        except RoleError as error:
+            raise ChangeRefusedError(f"the director does not answer: {error}") from error
+        return rows
+
     def _heard(self, role: str, message: Message) -> None:
         kind = message.get("kind")
         if kind == "event":

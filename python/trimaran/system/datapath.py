@@ -3,11 +3,12 @@
 import errno
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 from trimaran._native import Datapath
+from trimaran.director.ipvs import Connection
 from trimaran.director.plan import (
     FreeReal,
     RemoveService,
@@ -23,6 +24,9 @@ from trimaran.system import bpffs
 SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
 
 Hook = Literal["tc", "xdp"]
+
+
+NOWHERE = (IPv4Address(0), 0)
 
 
 class DatapathError(OSError):
@@ -134,6 +138,21 @@ class Director:
         other threads run meanwhile."""
         rows, live, ended = self._native.sweep()
         return Count({real: (active, inactive) for real, active, inactive in rows}, live, ended)
+
+    def connections(self, most: int) -> list[Connection]:
+        """The flows one by one. A real server that is gone has no address: 0.0.0.0."""
+        reals = {row[0]: (ip_address(row[1]), row[2]) for row in self._native.reals()}
+        return [
+            Connection(
+                protocol,
+                (ip_address(client[0]), client[1]),
+                (ip_address(service[0]), service[1]),
+                reals.get(real, NOWHERE),
+                state,
+                expires_s,
+            )
+            for protocol, client, service, real, state, expires_s in self._native.connections(most)
+        ]
 
     def start_sync(self, settings: FlowSyncSettings) -> None:
         """Exchange flows with the peers from now on, from a socket in this thread's namespace."""

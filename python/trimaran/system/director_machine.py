@@ -5,6 +5,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
+from trimaran.director.ipvs import Connection
 from trimaran.director.plan import RealKey, desired, difference, indices
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
 from trimaran.director.tables import Hop, Tables
@@ -127,6 +128,10 @@ class DirectorMachine:
             count.live,
             {key for key, index in known.items() if self._tables.reals[index].local},
         )
+
+    def connections(self, most: int) -> list[Connection]:
+        """The flows one by one."""
+        return self._director.connections(most)
 
     def start_sync(self) -> None:
         """Exchange flows with the peers, if there are any. The tables must be in place."""

@@ -12,6 +12,7 @@ use aya::programs::{loaded_programs, Program, ProgramError, TestRun, TestRunOpti
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
+use crate::connections::{self, Connection};
 use crate::flows::{self, Sweep};
 use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
@@ -408,6 +409,16 @@ impl Datapath {
         flows::sweep::<FlowKey6>(self.hash_fd("flows6")?, now_s, &mut sweep)
             .map_err(Error::Flows)?;
         Ok(sweep)
+    }
+
+    /// The flows one by one, `most` of them at most.
+    pub fn connections(&mut self, most: usize) -> Result<Vec<Connection>, Error> {
+        let mut found = Vec::new();
+        connections::list::<FlowKey>(self.hash_fd("flows")?, most, &mut found)
+            .map_err(Error::Flows)?;
+        connections::list::<FlowKey6>(self.hash_fd("flows6")?, most, &mut found)
+            .map_err(Error::Flows)?;
+        Ok(found)
     }
 
     /// Run the program on one frame, `repeat` times; `ns` is the mean of one run. The packet is

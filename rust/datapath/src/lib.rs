@@ -1,5 +1,6 @@
 //! Loads and drives the eBPF director. No Python in it.
 
+mod connections;
 mod datapath;
 mod flows;
 mod keys;
@@ -7,6 +8,7 @@ pub mod layout;
 mod pins;
 pub mod sync;
 
+pub use connections::Connection;
 pub use datapath::{program_of, Datapath, Error, Hook, Room, RunResult, Way};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
