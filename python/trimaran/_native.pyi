@@ -113,6 +113,19 @@ class Datapath:
     def sync_status(self) -> dict[str, Any] | None:
         """{"peers": [{"up", "caught_up", "told", "heard", "missed", "resent"}, …in the order of
         start_sync], "learned", "unknown", "full", "refused", "error"}; None: it does not run."""
+    def explain(
+        self,
+        frame: bytes,
+        source: str,
+        source_port: int,
+        address: str,
+        port: int,
+        protocol: int,
+    ) -> dict[str, Any]:
+        """What the program would do with a frame of this conversation; nothing that lives is
+        changed, for its flows, turns and counters are a copy's. {"verdict", "packet": after it,
+        "flow": its (real, state, flags, seconds since its last packet) or None, "real": whom it
+        would be pinned to or None, "reasons": those met}. ValueError: the maps are not pinned."""
     def test_run(self, frame: bytes, repeat: int = 1) -> tuple[int, bytes, int]:
         """Run the program on a frame: (verdict, packet after it, mean ns of one run)."""
 

@@ -139,6 +139,17 @@ def test_what_was_changed_outlives_the_role_and_the_daemon(node: Node) -> None:
     assert "is as the configuration has it again" in node.trimaran("events")
 
 
+def test_a_packet_is_explained(node: Node) -> None:
+    said = node.trimaran("explain", "203.0.113.9:40000", f"{VIP}:{PORT}")
+    assert f"203.0.113.9:40000 → {VIP}:{PORT} (TCP SYN) is forwarded to r" in said
+    assert "the tc program, over the live tables; nothing was changed" in said
+    answer = json.loads(node.trimaran("explain", "203.0.113.9:1", "192.0.2.7:9", "--json"))
+    assert answer["verdict"] == "local"
+    assert "write ADDRESS:PORT" in node.trimaran("explain", "203.0.113.9", f"{VIP}:1", status=1)
+    mixed = node.trimaran("explain", "[2001:db8::1]:1", f"{VIP}:1", status=1)
+    assert "not of one IP version" in mixed
+
+
 def test_weights_and_modes_and_their_errors(node: Node) -> None:
     assert "weight 5" in node.trimaran("weight", "r2", "5")
     node.trimaran("disable", "r1")

@@ -235,6 +235,56 @@ def test_drained_disabled_and_enabled_again(site: Site) -> None:
         assert "there are r1, r2" in role.wait_for(kind="reply", id=1)["error"]
 
 
+def explained(role: Role, port: int = 40000, **rest: Any) -> dict[str, list[str]]:
+    """The story of a client's SYN, by what each line is about."""
+    question = {"source": ADDRESSES["client"], "source_port": port, "address": VIP, "port": PORT}
+    answer = role.ask("explain", **{**question, **rest})
+    story: dict[str, list[str]] = {"verdict": [answer["verdict"]]}
+    for about, words in answer["lines"]:
+        story.setdefault(about, []).append(words)
+    return story
+
+
+def test_it_explains_a_packet_and_changes_nothing(site: Site) -> None:
+    role = site.start()
+    wait_until("both were probed", lambda: all(r["last_check"] for r in rows(role).values()))
+    before = role.status()
+    for _ in range(3):
+        story = explained(role)
+        assert story["verdict"] == ["forwarded"]
+        assert story["packet"][0].endswith(f"→ {VIP}:{PORT} (TCP SYN) is forwarded to r2")
+        assert story["choice"][0].startswith("chosen now: the turn of rr")
+        assert story["real server"][0].startswith(f"r2 (192.0.2.12:{PORT}), weight 1, well, last")
+        assert "last check good" in story["real server"][0]
+        assert site.lan.mac("r2").hex(":") in story["way"][0]
+    after = role.status()
+    for status in (before, after):  # what time alone changes
+        for row in status["services"][0]["real_servers"]:
+            del row["last_check"], row["checks"]
+    assert before == after
+    with site.connect() as connection:
+        assert says(connection) == "r2", "as was foretold: nobody's turn was taken"
+        port = connection.getsockname()[1]
+        story = explained(role, port, kind="ack")
+        assert story["choice"][0].startswith("pinned already: the flow is ESTABLISHED")
+        assert "is forwarded to r2" in story["packet"][0]
+        assert "r1" in explained(role)["packet"][0], "the next turn"
+        role.ask("change", verb="disable", name="r2", cause="a test")
+        wait_until("r2 is out", lambda: listed(role) == {"r1"})
+        story = explained(role, port, kind="ack")
+        assert story["verdict"] == ["dropped"]
+        assert "real_server_down: The flow belongs to" in story["because"][0]
+        assert "out of the table, disabled (a test)" in story["real server"][0]
+        assert "r1" in explained(role, port)["packet"][0], "a SYN would start afresh"
+    role.ask("change", verb="disable", name="r1", cause="a test")
+    wait_until("both are out", lambda: listed(role) == set())
+    story = explained(role)
+    assert "is dropped: no_real_server" in story["packet"][0]
+    assert [each[:2] for each in story["not chosen"]] == ["r1", "r2"]
+    story = explained(role, port=40000, protocol="udp")
+    assert story["verdict"] == ["local"] and "none here" in story["service"][0]
+
+
 def test_without_real_servers_the_client_hears_nothing_not_a_reset(site: Site) -> None:
     role = site.start()
     for server in site.servers.values():

@@ -234,11 +234,11 @@ def test_check_of_the_examples_is_0() -> None:
 
 def test_check_of_a_refused_file_is_1_and_shows_its_report(tmp_path: Path) -> None:
     path = tmp_path / "k.conf"
-    path.write_text("static_routes {\n}\nglobal_defs {\n  umask 022\n}\n")
+    path.write_text("vrf {\n}\nglobal_defs {\n  umask 022\n}\n")
     code, output = checked(path)
     assert code == 1
     assert f"{path}: 1 of 3 options honoured, 1 without effect, 1 refused" in output
-    assert f"{path}:1:1: 'static_routes' is refused" in output
+    assert f"{path}:1:1: 'vrf' is refused" in output
     assert f"{path}: cannot be used: 1 problem" in output
 
 

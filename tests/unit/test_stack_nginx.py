@@ -19,6 +19,7 @@ from trimaran.stack.http import (
     Location,
     Log,
     Peer,
+    ProxyOptions,
     ProxyPass,
     Return,
     Server,
@@ -74,6 +75,11 @@ def test_the_classic_file_loads_as_it_stands() -> None:
                                 ("Host", "$host"),
                                 ("X-Real-IP", "$remote_addr"),
                                 ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+                            ),
+                            options=ProxyOptions(
+                                request_buffering=True,
+                                body_directory="etc/client_body_temp",
+                                temp_directory="etc/proxy_temp",
                             ),
                         ),
                         error_pages=pages,
@@ -164,7 +170,8 @@ def test_proxy_pass(url: str, upstream: str, uri: str | None, address: str) -> N
         " upstream pool { server 10.0.0.9; } }"
     )
     action = http.servers[0].locations[0].action
-    assert action == ProxyPass(upstream=upstream, uri=uri, read_timeout=60)
+    assert isinstance(action, ProxyPass)
+    assert (action.upstream, action.uri, action.read_timeout) == (upstream, uri, 60)
     [peers] = [each.peers for each in http.upstreams if each.name == upstream]
     assert peers == (Peer(address=address),)
 
@@ -284,7 +291,7 @@ REFUSED = [
     ("location / { deny 10.0.0.x; }", "2:14: 'deny' '10.0.0.x' is not a network"),
     ("if (a) { return 403; }", "2:1: 'if' 'a' is not a variable"),
     ("set $host a;", "2:1: 'set' '$host' cannot be changed, for now"),
-    ("location / { auth_request /a; }", "2:14: 'auth_request' is refused (ignoring it could let in whom it shuts out)"),
+    ("location / { auth_jwt realm; }", "2:14: 'auth_jwt' is refused (ignoring it could let in whom it shuts out)"),
     ("limit_rate 1k;", "2:1: 'limit_rate' is refused (not supported yet: the limit would not hold)"),
     ("location x { }", "2:1: 'location' 'x' does not start with '/'"),
     ("location /a { } location /a { }", "2:17: 'location' '/a' is there already"),

@@ -164,6 +164,30 @@ Timeout = Annotated[
 
 
 @app.command()
+def top(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
+    """The node live: services, real servers, peers, virtual routers; drain and sort by keys."""
+    from trimaran.cli.top import show_top
+
+    show_top(node, run_dir)
+
+
+@app.command()
+def explain(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A client, ADDRESS:PORT.")],
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="ADDRESS:PORT.")],
+    udp: Annotated[bool, typer.Option("--udp", "-u", help="A datagram.")] = False,
+    kind: Annotated[str, typer.Option(help="Which segment: syn, ack, fin or rst.")] = "syn",
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+) -> None:
+    """What the director would do with a packet, and why."""
+    from trimaran.cli.explain import explain as explain_packet
+
+    explain_packet(source, destination, "udp" if udp else "tcp", kind, node, run_dir, as_json=json)
+
+
+@app.command()
 def drain(
     name: Name,
     service: Service = None,

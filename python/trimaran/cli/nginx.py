@@ -35,14 +35,13 @@ WITHOUT = [
     "http_referer_module",
     "http_gzip_module",
     "http_autoindex_module",
-    "http_mirror_module",
     "http_tunnel_module",
     "http-cache",
     "mail_pop3_module",
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH = ["http_realip_module", "http_stub_status_module"]
+WITH = ["http_auth_request_module", "http_realip_module", "http_stub_status_module"]
 USAGE = __doc__.splitlines()[2].strip()
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -81,6 +82,11 @@ class ControlClient:
         """A change as IPVS's netlink has it (director/ipvs_wire.py), at run time. Raises
         ControlError: nothing was changed."""
         await self._json("POST", "/ipvs", {"request": request.hex()})
+
+    async def explain(self, question: dict[str, str | int]) -> dict[str, Any]:
+        """What the director would do with a packet (source, source_port, address, port, protocol,
+        kind): {"verdict", "reasons", "lines": [[about, words]]}. Raises ControlError."""
+        return await self._json("GET", f"/explain?{urlencode(question)}")
 
     async def events(
         self, since: int = 0, *, follow: bool = False

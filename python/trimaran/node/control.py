@@ -14,10 +14,12 @@ import pydantic
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import IPvAnyAddress
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trimaran import __version__
 from trimaran.node.reload import ReloadRefusedError
+from trimaran.node.role_process import RoleError
 from trimaran.node.supervisor import ChangeRefusedError
 from trimaran.system.errors import CannotRunError
 
@@ -32,6 +34,9 @@ class Peer(NamedTuple):
 
     uid: int
     pid: int
+
+
+Port = Annotated[int, Query(ge=1, le=65535)]
 
 
 class Change(pydantic.BaseModel, extra="forbid"):
@@ -127,6 +132,26 @@ def application(supervisor: "Supervisor") -> FastAPI:
                     yield json.dumps(event.as_dict(), ensure_ascii=False) + "\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    @app.get("/explain")
+    async def explain(
+        source: IPvAnyAddress,
+        source_port: Port,
+        address: IPvAnyAddress,
+        port: Port,
+        protocol: Literal["tcp", "udp"] = "tcp",
+        kind: Literal["syn", "ack", "fin", "rst"] = "syn",
+    ) -> dict[str, Any]:
+        if source.version != address.version:
+            raise HTTPException(422, f"{source} and {address} are not of one IP version")
+        question = {
+            "source": str(source), "source_port": source_port,
+            "address": str(address), "port": port, "protocol": protocol, "kind": kind,
+        }  # fmt: skip
+        try:
+            return await supervisor.explain(question)
+        except RoleError as error:
+            raise HTTPException(409, str(error)) from error
 
     @app.post("/reload")
     async def reload(

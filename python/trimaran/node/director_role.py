@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from trimaran.director.explain import service_of, words
 from trimaran.director.overlay import Overlay, server_place
+from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.reasons import EXPLAINED, NOTICES
 from trimaran.director.settings import DirectorSettings, RealServerSettings, ServiceSettings
@@ -40,20 +42,21 @@ T = TypeVar("T")
 
 
 class DirectorRole:
-    """Lives in one event loop; everything that touches the kernel runs in one other thread, in
-    order, so that a probe is never late because of it."""
+    """Lives in one event loop; what touches the kernel runs in other threads, so that a probe is
+    never late because of it: in one, in order, all that takes its time; in another the tables, so
+    that what the probes found is there at once."""
 
     def __init__(self, channel: Channel, settings: DirectorSettings, overlay: Overlay) -> None:
         self._channel = channel
         self._settings = settings
         self._changes = DirectorChanges(settings.services, overlay, self._event)
-        self._thread = ThreadPoolExecutor(1)
+        self._thread, self._quick = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._machine: Machine
-        self._news = asyncio.Event()
+        self._news, self._flips = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()
         self._condition = Condition(True, "", "")
         services = self._changes.services
-        self._health = DirectorHealth(services, self._event, self._news.set, self._quorum)
+        self._health = DirectorHealth(services, self._event, self._flips.set, self._quorum)
         sync = settings.flow_sync
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
@@ -69,6 +72,7 @@ class DirectorRole:
         finally:
             await self._in_thread(self._machine.close)
             self._thread.shutdown()
+            self._quick.shutdown()
 
     async def _start(self) -> None:
         """Ready when the program is attached and the tables are in, with the MACs of all who
@@ -122,7 +126,12 @@ class DirectorRole:
             loop.add_reader(watch, self._look_again, watch)
             tasks = [
                 asyncio.create_task(work)
-                for work in (self._health.probe(), self._keep(), self._stopping.wait())
+                for work in (
+                    self._health.probe(),
+                    self._follow(),
+                    self._keep(),
+                    self._stopping.wait(),
+                )
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             loop.remove_reader(watch)
@@ -145,10 +154,24 @@ class DirectorRole:
             await self._converge()
             self._look_at_peers()
 
-    async def _converge(self) -> None:
+    async def _follow(self) -> None:
+        """What health found goes into the tables; whatever is slower comes after."""
+        while True:
+            await self._flips.wait()
+            self._flips.clear()
+            with suppress(OSError):  # looking finds the same, and says so
+                await self._put()
+            self._news.set()
+
+    async def _put(self) -> None:
         services, out = self._health.wanted()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._quick, self._machine.follow, services, out)
+
+    async def _converge(self) -> None:
         try:
-            condition = await self._in_thread(lambda: self._machine.converge(services, out))
+            await self._put()
+            condition = await self._in_thread(self._machine.look)
             if self._health.may_suspend:
                 self._health.suspend(await self._in_thread(self._machine.carried))
         except OSError as error:
@@ -185,6 +208,9 @@ class DirectorRole:
         if message["name"] == "connections":
             await self._tell_connections(message)
             return
+        if message["name"] == "explain":
+            await self._explain(message)
+            return
         if message["name"] != "status":
             error = f"the director knows no request '{message['name']}'"
             self._say("reply", id=message["id"], error=error)
@@ -205,6 +231,27 @@ class DirectorRole:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._say("reply", id=message["id"], value=to_plain(found))
+
+    async def _explain(self, message: Message) -> None:
+        """What would become of a packet, in words."""
+        try:
+            question = from_plain(Question, message["arguments"])
+            outcome, key = await self._in_thread(lambda: self._machine.explain(question))
+            figures, listed = await self._in_thread(
+                lambda: (self._machine.figures(), self._machine.listed())
+            )
+        except (OSError, ValueError) as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        status = self._status(figures, listed)
+        service = service_of(question, status["services"])
+        reals = service["real_servers"] if service else []
+        place = (str(key[1]), key[2]) if key else None
+        real = next((row for row in reals if (row["address"], row["port"]) == place), None)
+        interface, hook = self._settings.interface, status["hook"]
+        lines = words(question, outcome, service, real, interface, hook)
+        value = {"verdict": outcome.verdict, "reasons": outcome.reasons, "lines": lines}
+        self._say("reply", id=message["id"], value=value)
 
     def _change(self, message: Message) -> None:
         """What operators ask for: answered with all that was ever changed, for whoever starts us

@@ -2,17 +2,25 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
+from ipaddress import ip_interface
 from typing import Any
 
 from trimaran.stack import resolve
 from trimaran.stack.authentication import key_bytes
-from trimaran.stack.model import Stack, Tracking, VirtualRouter, Watch
+from trimaran.stack.model import Stack, Static, Tracking, VirtualRouter, Watch
+from trimaran.stack.routes import parse_route, parse_rule
 from trimaran.vrrp.packet import Checksum, Peer
 from trimaran.vrrp.seal import HmacKey, HmacSettings
 from trimaran.vrrp.settings import (
+    Belongings,
     GroupSettings,
+    LinkDelay,
     RouterSettings,
+    RouteSettings,
+    RuleSettings,
     Track,
+    VmacSettings,
     VrrpSettings,
     WatchSettings,
 )
@@ -42,6 +50,7 @@ def vrrp_settings(stack: Stack, node: str) -> VrrpSettings:
             if here & set(group.members)
         ),
         tuple(_watch(name, each) for name, each in stack.watches.items() if name in wanted),
+        **_surroundings(stack, node),
     )
 
 
@@ -66,8 +75,66 @@ def _router(stack: Stack, node: str, name: str, router: VirtualRouter) -> Router
         track_own_interface=router.track.own_interface,
         **_authentication(router),
         **_unicast(stack, node, router),
-        **_announcements(router),
+        **(_announcements(router) | _belongings(stack, node, router)),
     )
+
+
+def _surroundings(stack: Stack, node: str) -> dict[str, Any]:
+    static = stack.static.get(node, Static())
+    return {
+        "delays": tuple(
+            LinkDelay(name, each.down, each.up) for name, each in stack.link_delays.items()
+        ),
+        "static": tuple(
+            (name, each) for name, listed in static.addresses.items() for each in listed
+        ),
+        "static_belongings": Belongings(
+            tuple(map(_route, static.routes)), tuple(map(_rule, static.rules))
+        ),
+    }
+
+
+def _belongings(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
+    interface = router.interfaces.get(node, stack.nodes[node].interface)
+    groups = {
+        name: group.interval
+        for name, group in stack.garp_groups.items()
+        if interface in group.interfaces
+    }
+    found: dict[str, Any] = {
+        "accept": router.accept,
+        "devices": tuple(router.devices.items()),
+        "belongings": Belongings(
+            tuple(map(_route, router.routes)), tuple(map(_rule, router.rules))
+        ),
+        "promote_secondaries": router.promote_secondaries,
+        "garp_group": next(iter(groups), None),
+    }
+    if groups:
+        own = router.gratuitous_arp.interval
+        found["garp_interval_s"] = max(own, next(iter(groups.values())))
+    if router.vmac is not None:
+        family = "6" if router.ipv6 else ""
+        name = router.vmac.name or f"vrrp{family}.{router.router_id}"
+        mac = None if router.vmac.mac is None else bytes.fromhex(router.vmac.mac.replace(":", ""))
+        found["vmac"] = VmacSettings(name, mac, router.vmac.transmit_base)
+    return found
+
+
+def _route(text: str) -> RouteSettings:
+    fields = asdict(parse_route(text.split()))
+    if fields["destination"] is not None:
+        fields["destination"] = ip_interface(str(fields["destination"]))
+    return RouteSettings(**fields, text=text)
+
+
+def _rule(text: str) -> RuleSettings:
+    fields = asdict(parse_rule(text.split()))
+    for end in ("source", "destination"):
+        if fields[end] is not None:
+            fields[end] = ip_interface(str(fields[end]))
+    fields["table"] = fields["table"] or 254
+    return RuleSettings(**fields, text=text)
 
 
 def _authentication(router: VirtualRouter) -> dict[str, Any]:
@@ -115,12 +182,13 @@ def _unicast(stack: Stack, node: str, router: VirtualRouter) -> dict[str, Any]:
 
 
 def _tracks(stack: Stack, node: str, name: str) -> Iterator[Track]:
-    """The services that it answers for, its own trackers, and those of its groups, each once."""
+    """Its own trackers, and those of its groups, each once."""
+    router = stack.virtual_routers[name]
     for word, weight in resolve.tracked_services(stack, name).items():
         if node in resolve.directors(stack, stack.virtual_services[word]):
             yield Track("service", word, weight)
     groups = [group for group in stack.sync_groups.values() if name in group.members]
-    own = list(_tracked(stack.virtual_routers[name].track))
+    own = list(_tracked(router.track))
     if not all(group.weights for group in groups):
         own = [each for each in own if each.weight == 0]
     theirs = [each for group in groups for each in _tracked(group.track)]

@@ -110,6 +110,14 @@ class Supervisor:
             raise ChangeRefusedError("; ".join(refusals))
         return rows
 
+    async def explain(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What the director would do with a packet. Raises RoleError."""
+        director = self.keepers.get("director")
+        if director is None:
+            raise RoleError("this node is no director: ask one that carries the address")
+        answer: dict[str, Any] = await director.ask("explain", question, CHANGE_TIMEOUT_S)
+        return answer
+
     async def _forget_changes(self, cause: str) -> None:
         """The configuration alone counts again, also for roles that do not run."""
         with suppress(ChangeRefusedError):

@@ -1,13 +1,14 @@
-"""Carries out what virtual routers want done: adverts, addresses, announcements."""
+"""Carries out what virtual routers want done: adverts, addresses and what belongs to them,
+announcements."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 
+from trimaran.node.vrrp_announcing import Announcing
+from trimaran.node.vrrp_links import Links
 from trimaran.node.vrrp_port import Port
-from trimaran.system import clock, sysctl
-from trimaran.system.announce import Announcer
+from trimaran.system import clock
+from trimaran.system.belongings import BelongingsKeeper
 from trimaran.system.leases import Leases
-from trimaran.vrrp.address import Address
 from trimaran.vrrp.effects import (
     Announce,
     Effect,
@@ -19,8 +20,6 @@ from trimaran.vrrp.effects import (
 from trimaran.vrrp.router import Router
 from trimaran.vrrp.voice import Voice
 
-MOST_QUEUED = 100_000  # announcements that wait for their turn on one interface
-
 
 class Hands:
     """`tell(subject, event)` is called for events and for what the kernel refused."""
@@ -28,60 +27,42 @@ class Hands:
     def __init__(
         self,
         ports: Mapping[str, Port],
+        links: Links,
         voices: Mapping[Router, Voice],
         tell: Callable[[str, Event], None],
     ) -> None:
         self._ports = ports
+        self._links = links
         self._voices = voices
         self._tell = tell
         self._leases = Leases()
-        self._announcer = Announcer()
+        self._belongings = BelongingsKeeper()
+        self._put: set[Router] = set()  # whose routes and rules are in place
         self._complaints: dict[str, str] = {}
-        self._paced: dict[str, deque[tuple[Router, Address]]] = {}
-        self._paced_at: dict[str, float] = {}
+        self.announcing = Announcing(links, self._complain)
 
     def perform(self, router: Router, effect: Effect) -> None:
         """One refusal of the kernel is told, and the next effect is tried: to stop half-way
         would leave more wrong than to go on."""
-        settings = router.settings
-        port = self._ports[settings.interface]
+        name = router.settings.name
         try:
             match effect:
                 case SendAdvert(priority):
-                    self._send(router, port, priority)
+                    self._send(router, priority)
                 case HoldAddresses(lifetime_s):
-                    if port.link is not None:
-                        self._leases.hold(port.link.index, settings.carried, lifetime_s)
+                    self._hold(router, lifetime_s)
                 case RemoveAddresses():
-                    self._unannounce(router)
-                    if port.link is not None:
-                        self._leases.drop(port.link.index, settings.carried)
+                    self._remove(router)
                 case Announce(repeat):
-                    self._announce(router, port, repeat)
+                    self.announcing.announce(router, repeat)
                 case Event():
-                    self._tell(settings.name, effect)
+                    self._tell(name, effect)
         except OSError as error:
-            self._complain(settings.name, type(effect).__name__, str(error))
+            self._complain(name, type(effect).__name__, str(error))
 
-    def next_due(self) -> float | None:
-        """When the next paced announcement is to go out."""
-        return min(self._paced_at.values(), default=None)
-
-    def pump(self, now: float) -> None:
-        """Send the paced announcements that are due."""
-        for interface, at in list(self._paced_at.items()):
-            if at > now:
-                continue
-            router, address = self._paced[interface].popleft()
-            if self._paced[interface]:
-                self._paced_at[interface] = now + router.settings.garp_interval_s
-            else:
-                del self._paced_at[interface]
-            self._announce_one(router, self._ports[interface], address)
-
-    def _send(self, router: Router, port: Port, priority: int) -> None:
+    def _send(self, router: Router, priority: int) -> None:
         settings, source = router.settings, router.source
-        socket = port.sockets.get(settings.lane)
+        socket = self._ports[settings.wire].sockets.get(settings.lane)
         if socket is None or source is None:
             return  # in FAULT; a resignation that cannot be sent is not an error
         voice = self._voices[router]
@@ -91,45 +72,30 @@ class Hands:
             except OSError as error:
                 self._complain(settings.name, f"sending to {destination}", str(error))
 
-    def _announce(self, router: Router, port: Port, repeat: int) -> None:
-        addresses = [each.ip for each in router.settings.carried] * repeat
-        if not router.settings.garp_interval_s:
-            for address in addresses:
-                self._announce_one(router, port, address)
-            return
-        queue = self._paced.setdefault(port.interface, deque(maxlen=MOST_QUEUED))
-        queue.extend((router, address) for address in addresses)
-        self._paced_at.setdefault(port.interface, clock.now())
+    def _hold(self, router: Router, lifetime_s: int) -> None:
+        for device, addresses in router.settings.carrying.items():
+            link = self._links[device]
+            if link is not None:
+                self._leases.hold(link.index, addresses, lifetime_s)
+        if router not in self._put:  # once: they have no lifetime
+            self._put.add(router)
+            self._belongings.put(router.settings.belongings)
 
-    def _announce_one(self, router: Router, port: Port, address: Address) -> None:
-        if port.link is None:
-            return
-        try:
-            forwards = address.version == 6 and _forwards(port.interface)
-            self._announcer.announce(port.interface, port.link.mac, address, forwards)
-        except OSError as error:
-            self._complain(router.settings.name, "Announce", str(error))
-
-    def _unannounce(self, router: Router) -> None:
-        """What still waits to be announced is not ours any more."""
-        interface = router.settings.interface
-        queue = self._paced.get(interface)
-        if queue:
-            left = [each for each in queue if each[0] is not router]
-            queue.clear()
-            queue.extend(left)
-            if not left:
-                self._paced_at.pop(interface, None)
+    def _remove(self, router: Router) -> None:
+        self.announcing.forget(router)
+        if router in self._put:
+            self._put.discard(router)
+            try:
+                self._belongings.take(router.settings.belongings)
+            except OSError as error:
+                self._complain(router.settings.name, "removing routes", str(error))
+        for device, addresses in router.settings.carrying.items():
+            link = self._links[device]
+            if link is not None:
+                self._leases.drop(link.index, addresses)
 
     def _complain(self, subject: str, action: str, error: str) -> None:
         """The same trouble is told once, not once a second."""
         if self._complaints.get(f"{subject} {action}") != error:
             self._complaints[f"{subject} {action}"] = error
             self._tell(subject, Event("vrrp.warning", f"{subject}: {action} failed", error))
-
-
-def _forwards(interface: str) -> bool:
-    try:
-        return sysctl.read(f"net/ipv6/conf/{interface}/forwarding") == "1"
-    except OSError:
-        return False

@@ -2,6 +2,7 @@
 
 import errno
 
+from trimaran.node.vrrp_links import Links
 from trimaran.system.netlink import Link, Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
 from trimaran.vrrp.address import Address
@@ -10,14 +11,16 @@ from trimaran.vrrp.settings import Lane, RouterSettings
 
 
 class Port:
-    """One interface and the virtual routers on it, by lane and router id."""
+    """One interface that adverts go through, and the virtual routers on it, by lane and router id.
+    `base`: the interface whose addresses and carrier they have (a virtual MAC has neither)."""
 
-    def __init__(self, interface: str) -> None:
-        self.interface = interface
+    def __init__(self, interface: str, base: str) -> None:
+        self.interface, self.base = interface, base
         self.routers: dict[tuple[Lane, int], Router] = {}
         self.link: Link | None = None
         self.addresses: list[Address] = []
         self.sockets: dict[Lane, VrrpSocket] = {}
+        self._base_trouble = ""
 
     def add(self, router: Router) -> None:
         """Put the router on this interface. Raises ValueError when its id is taken."""
@@ -30,10 +33,11 @@ class Port:
                 )
         self.routers[settings.lane, settings.router_id] = router
 
-    def look(self, netlink: Netlink) -> None:
+    def look(self, netlink: Netlink, links: Links) -> None:
         """Take note of what the interface is now; a new one needs new sockets."""
-        self.link = link = netlink.link(self.interface)
-        self.addresses = [each.ip for each in netlink.every_address(self.interface)]
+        self.link = link = links[self.interface]
+        self._base_trouble = links.trouble(self.base)
+        self.addresses = [each.ip for each in netlink.every_address(self.base)]
         index = link.index if link else None
         for lane, socket in list(self.sockets.items()):
             if socket.interface_index != index:
@@ -55,7 +59,7 @@ class Port:
         if settings.source is not None:
             if settings.source in self.addresses:
                 return settings.source, ""
-            return None, f"{self.interface} does not carry {settings.source}, the source of adverts"
+            return None, f"{self.base} does not carry {settings.source}, the source of adverts"
         virtual = {address.ip for address in settings.carried}
         own = [
             address
@@ -65,21 +69,10 @@ class Port:
         if settings.ipv6:  # RFC 9568 §5.1.2.1: a link-local address
             own = [address for address in own if address.is_link_local]
         kind = "IPv6 link-local" if settings.ipv6 else "IPv4"
-        return (own[0], "") if own else (None, f"{self.interface} has no {kind} address of its own")
+        return (own[0], "") if own else (None, f"{self.base} has no {kind} address of its own")
 
     def _trouble(self, tracked: bool) -> str:
         """Why nothing can be sent here; empty when it can."""
         if self.link is None:
             return f"there is no interface {self.interface}"
-        if not tracked:
-            return ""
-        return link_trouble(self.interface, self.link)
-
-
-def link_trouble(name: str, link: Link | None) -> str:
-    """Why an interface is of no use; empty when it is."""
-    if link is None:
-        return f"there is no interface {name}"
-    if not link.up:
-        return f"{name} is down"
-    return "" if link.carrier else f"{name} has no carrier"
+        return self._base_trouble if tracked else ""

@@ -15,10 +15,13 @@ from typing import Any, NoReturn
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
 from trimaran.node.vrrp_hands import Hands
-from trimaran.node.vrrp_port import Port, link_trouble
+from trimaran.node.vrrp_links import Links
+from trimaran.node.vrrp_port import Port
+from trimaran.node.vrrp_surroundings import Surroundings
 from trimaran.node.vrrp_timers import Timers
 from trimaran.node.vrrp_watch import Watch
 from trimaran.system import clock, realtime
+from trimaran.system.errors import CannotRunError
 from trimaran.system.link_monitor import LinkMonitor
 from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
@@ -46,8 +49,8 @@ class VrrpRole:
         self._routers = [Router(each) for each in settings.routers]
         self._voices = {router: Voice(router.settings) for router in self._routers}
         for router in self._routers:
-            interface = router.settings.interface
-            self._ports.setdefault(interface, Port(interface)).add(router)
+            wire, base = router.settings.wire, router.settings.interface
+            self._ports.setdefault(wire, Port(wire, base)).add(router)
         self._groups = {
             router: group
             for group in (self._group(each) for each in settings.groups)
@@ -55,10 +58,14 @@ class VrrpRole:
         }
         self._watches = [Watch(each, self._heard_of) for each in settings.watches]
         ours = {address.ip for each in settings.routers for address in each.carried}
+        ours |= {address.ip for _, address in settings.static}
+        self._links = Links(_interfaces(settings), settings.delays)
+        self._surroundings = Surroundings(settings, self._tell)
         self._netlink = Netlink()
         self._monitor = LinkMonitor(frozenset(ours))
-        self._hands = Hands(self._ports, self._voices, self._tell)
+        self._hands = Hands(self._ports, self._links, self._voices, self._tell)
         self._timers = Timers()
+        self._surroundings.put()
         self._signals = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def _group(self, settings: GroupSettings) -> Group:
@@ -79,6 +86,7 @@ class VrrpRole:
                 self._turn()
         finally:
             self._leave()
+            self._surroundings.close(self._netlink)
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         os.eventfd_write(self._signals, 1)
@@ -111,11 +119,14 @@ class VrrpRole:
         if readable:
             self._read(readable, sockets)
         self._look_at_watches(readable)
+        settled_at = self._links.next_due()
+        if settled_at is not None and clock.now() >= settled_at:
+            self._look_at_interfaces()
         now = clock.now()
         for router in self._timers.due(now):
             router.timeout(max(now, clock.now()))
             self._act(router)
-        self._hands.pump(clock.now())
+        self._hands.announcing.pump(clock.now())
 
     def _read(self, readable: list[Any], sockets: list[tuple[Port, VrrpSocket]]) -> None:
         if self._signals in readable:
@@ -132,7 +143,8 @@ class VrrpRole:
     def _patience(self) -> float | None:
         times = (
             self._timers.next(),
-            self._hands.next_due(),
+            self._hands.announcing.next_due(),
+            self._links.next_due(),
             *(w.next_due() for w in self._watches),
         )
         due = min((at for at in times if at is not None), default=None)
@@ -212,8 +224,10 @@ class VrrpRole:
             self._act(router)
 
     def _look_at_interfaces(self) -> None:
+        self._surroundings.ensure(self._netlink)
+        self._links.look(self._netlink, clock.now())
         for port in self._ports.values():
-            port.look(self._netlink)
+            port.look(self._netlink, self._links)
             for router in port.routers.values():
                 source, cause = port.source(router.settings)
                 router.set_interface(source, cause, clock.now())
@@ -222,7 +236,7 @@ class VrrpRole:
 
     def _look_at_tracked_interfaces(self) -> None:
         for router, track in self._tracks("interface"):
-            trouble = link_trouble(track.name, self._netlink.link(track.name))
+            trouble = self._links.trouble(track.name)
             router.set_track(track, not trouble, trouble or f"{track.name} is up", clock.now())
             self._act(router)
 
@@ -307,9 +321,14 @@ class VrrpRole:
     def _finds_leftovers(self, router: Router) -> bool:
         """An address with a lifetime on our interface was left behind by a killed daemon of ours:
         it stays until we know who is master, or its lease ends. Any other is somebody else's."""
-        name, interface = router.settings.name, router.settings.interface
+        name = router.settings.name
         found = False
-        for address in router.settings.carried:
+        devices = {
+            address: device
+            for device, addresses in router.settings.carrying.items()
+            for address in addresses
+        }
+        for address, interface in devices.items():
             for holding in self._netlink.holdings(address.ip):
                 if holding.interface == interface and not holding.permanent:
                     found = True
@@ -321,6 +340,15 @@ class VrrpRole:
                     cause = "somebody else configured it for good; remove it there"
                     self._tell(name, Event("preflight.warning", message, cause))
         return found
+
+
+def _interfaces(settings: VrrpSettings) -> set[str]:
+    """Every interface that a router uses, carries addresses on, or tracks."""
+    names: set[str] = set()
+    for router in settings.routers:
+        names |= {router.interface, router.wire, *router.carrying}
+        names |= {track.name for track in router.tracks if track.kind == "interface"}
+    return names
 
 
 def _first_messages(channel: Channel) -> list[Message]:
@@ -348,6 +376,8 @@ def main() -> None:
         return
     try:
         role = VrrpRole(channel, from_plain(VrrpSettings, messages[0]["settings"]))
+    except CannotRunError as error:
+        _refuse(str(error))
     except PermissionError:
         _refuse("raw sockets are refused; run it as root, or with CAP_NET_ADMIN and CAP_NET_RAW")
     except (OSError, ValueError) as error:  # msgspec's ValidationError is a ValueError

@@ -66,7 +66,8 @@ def _server(server: Server) -> dict[str, Any]:
 
 _PLAIN = {"internal", "path", "recursive_error_pages", "headers", "expires", "logs", "body_size",
           "default_type", "types", "access", "basic", "satisfy_any", "rates", "counts", "try_files",
-          "root", "alias", "real_ip", "absolute_redirect"}  # fmt: skip
+          "root", "alias", "real_ip", "absolute_redirect", "auth",
+          "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
 
 
 def _location(location: Location) -> dict[str, Any]:

@@ -107,7 +107,9 @@ class Upstream(HttpModel):
 class ProxyOptions(HttpModel):
     """The proxy_* directives that few locations have. `redirects` None is 'default'; `next` are
     the words of proxy_next_upstream; `cookies` are (domain, path or flags, from, to); `ignore`
-    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second."""
+    are headers of a peer's answer that change nothing; `limit_rate` in bytes per second.
+    A request's body of more than `body_memory` bytes goes to a file; of an answer, up to `buffers`
+    bytes in memory and then `temp_most` on disk wait for a slow client (0: none)."""
 
     method: str | None = None
     body: str | None = None
@@ -125,6 +127,13 @@ class ProxyOptions(HttpModel):
     bind: str = ""
     limit_rate: int = 0
     ignore: tuple[str, ...] = ()
+    request_buffering: bool = False
+    body_memory: int = 16 << 10
+    body_in_file: Literal["off", "on", "clean"] = "off"
+    body_directory: str = ""
+    buffers: int = 64 << 10
+    temp_most: int = 1 << 30
+    temp_directory: str = ""
 
 
 class ProxyPass(HttpModel):
@@ -273,7 +282,8 @@ class RealIp(HttpModel):
 class Location(HttpModel):
     """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix, '~' and '~*' regular
     expression, '@' by name. `root` with `alias` is the location's own path's place; None values
-    are those of the server or of `Http`. `access` is (allowed, network), the first counts."""
+    are those of the server or of `Http`. `access` is (allowed, network), the first counts.
+    `auth` is auth_request's path, `auth_sets` (variable, value) of auth_request_set."""
 
     match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
@@ -299,6 +309,10 @@ class Location(HttpModel):
     alias: bool = False
     real_ip: RealIp | None = None
     absolute_redirect: bool | None = None
+    auth: str | None = None
+    auth_sets: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[str, ...] = ()
+    mirror_body: bool = True
 
 
 class Listen(HttpModel):

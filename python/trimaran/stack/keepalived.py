@@ -34,7 +34,7 @@ from trimaran.stack.keepalived_method import HELP as _KIND_HELP
 from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
-from trimaran.stack.model import Forward, RealServer, Stack, Tunnel, VirtualService
+from trimaran.stack.model import Forward, RealServer, Stack, Static, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import find
 from trimaran.stack.report import Note
@@ -84,7 +84,12 @@ class _File(InstanceReader):
         node, instances = self._one_node(name, [each for each in read if each is not None])
         routers = {key: router for key, router, _node in instances}
         groups = dict(filter(None, map(self._sync_group, self._named("vrrp_sync_group"))))
-        told = self._notification()
+        others = {
+            "notify": self._notification(),
+            "static": {name: static} if (static := self._static()) != Static() else {},
+            "link_delays": self._link_delays(),
+            "garp_groups": self._garp_groups(),
+        }
         watches = self._watches()
         services = dict(
             found for each in self._named("virtual_server") for found in self._services(each)
@@ -95,7 +100,7 @@ class _File(InstanceReader):
             virtual_routers=routers,
             sync_groups=groups,
             watches=watches,
-            notify=told,
+            **others,
             virtual_services=services,
         )
         self._check_references(stack)

@@ -15,6 +15,7 @@ _LATER = "not supported yet"
 
 ROOT, GLOBAL, INSTANCE = "the top level", "global_defs", "vrrp_instance"
 AUTHENTICATION, HMAC = "authentication", "auth_hmac"
+GARP_GROUP = "garp_group"
 SERVICE, REAL = "virtual_server", "real_server"
 SCRIPT, PROCESS = "vrrp_script", "vrrp_track_process"
 SYNC_GROUP = "vrrp_sync_group"
@@ -39,10 +40,13 @@ def _root() -> list[list[Directive]]:
         rows(_IDLE, "0+", "bfd_instance",
              "watched only where an instance tracks it, which is refused", block=None),
         rows(_YES, "0", "SSL", block=True),
-        rows(_IDLE, "0+", "garp_group linkbeat_interfaces interface_up_down_delays",
-             "links are watched by netlink; announcements are not paced", block=None),
-        rows(_NO, "0+", "static_ipaddress static_routes static_rules track_group",
-             f"{_LATER}: they would be missing", block=None),
+        rows(_YES, "0", "garp_group interface_up_down_delays", block=True),
+        rows(_YES, "0", "static_ipaddress static_routes static_rules", block=True),
+        rows(_IDLE, "0+", "linkbeat_interfaces linkbeat_use_polling",
+             "links are watched by netlink, which is told by the driver", block=None),
+        rows(_IDLE, "0+", "track_group",
+             "static addresses, routes and rules are put back when interfaces change; "
+             "track_interface and track_script move mastership", block=None),
         rows(_NO, "0+", "net_namespace net_namespace_ipvs vrf namespace_with_ipsets",
              "start the daemon in that namespace instead", block=None),
         rows(_IDLE, "0+", "instance use_pid_dir", "every node has its own run directory"),
@@ -69,17 +73,19 @@ def _global() -> list[list[Directive]]:
              "mail is sent of virtual routers alone; `trimaran events` tells of real servers"),
         rows(_YES, "1-3", "notify_fifo vrrp_notify_fifo notify_fifo_script "
              "vrrp_notify_fifo_script"),
-        rows(_IDLE, "0+", "vrrp_min_garp vrrp_garp_extra_if",
-             "vrrp_garp_master_repeat and vrrp_garp_master_delay say how often"),
+        rows(_YES, "0-1", "vrrp_min_garp"),
+        rows(_YES, "1-2", "vrrp_garp_extra_if"),
+        rows(_YES, "1", "vmac_prefix"),
         rows(_IDLE, "0+", "vrrp_higher_prio_send_advert",
              "a master that yields always says one last word"),
         rows(_IDLE, "0+", "vrrp_owner_ignore_adverts", "two owners settle it as two masters do"),
         rows(_IDLE, "0+", "vrrp_skip_check_adv_addr", "a differing address list is only reported"),
         rows(_IDLE, "0+", "vrrp_strict",
              "authentication stays allowed, and the addresses answer as without it"),
-        rows(_IDLE, "0+", "log_unknown_vrids disable_local_igmp vmac_prefix vmac_addr_prefix "
+        rows(_IDLE, "0+", "log_unknown_vrids disable_local_igmp vmac_addr_prefix "
              "nftables nftables_priority nftables_counters nftables_ifindex vrrp_iptables "
-             "iptables vrrp_ipsets random_seed", "no firewall rule and no virtual MAC is made"),
+             "iptables vrrp_ipsets random_seed",
+             "no_accept makes an nftables table of its own; nothing else needs one"),
         rows(_IDLE, "0+", "enable_script_security use_symlink_paths "
              "set_supplementary_groups", "a script runs as the user that is given"),
         rows(_NO, "0+", "startup_script shutdown_script",
@@ -139,10 +145,17 @@ def _instance() -> list[list[Directive]]:
         rows(_YES, "0", "authentication", block=True),
         rows(_YES, "0", "virtual_ipaddress", block=True),
         rows(_YES, "0", "track_interface", block=True),
-        rows(_IDLE, "0+", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan native_ipv6",
-             "the interface's own MAC answers; it is announced by gratuitous ARP"),
-        rows(_IDLE, "0+", "garp_extra_if",
-             "garp_master_repeat and garp_master_delay say how often"),
+        rows(_YES, "0-4", "use_vmac"),
+        rows(_YES, "0", "vmac_xmit_base"),
+        rows(_YES, "0-1", "no_accept promote_secondaries"),
+        rows(_YES, "0-1", "track_src_ip",
+             "an instance whose source address is gone is in FAULT anyway"),
+        rows(_YES, "1-2", "garp_extra_if"),
+        rows(_NO, "0+", "use_ipvlan",
+             "an ipvlan has the MAC of its interface: leave it out, or write `use_vmac`"),
+        rows(_IDLE, "0+", "use_vmac_addr",
+             "an address on another interface is announced with that interface's MAC"),
+        rows(_IDLE, "0+", "native_ipv6", "the family is that of the addresses"),
         rows(_IDLE, "0+", "higher_prio_send_advert",
              "a master that yields always says one last word"),
         rows(_IDLE, "0+", "owner_ignore_adverts", "two owners settle it as two masters do"),
@@ -155,18 +168,21 @@ def _instance() -> list[list[Directive]]:
              "notify_master_rx_lower_pri"),
         rows(_IDLE, "0+", "notify_deleted",
              "a virtual router that a reload takes away is told of as STOP"),
-        rows(_IDLE, "0+", "debug promote_secondaries linkbeat_use_polling linkbeat_interfaces "
-             "kernel_rx_buf_size timer_expired_backup track_src_ip no_virtual_ipaddress",
-             "not needed here"),
+        rows(_IDLE, "0+", "debug", "`trimaran events` tells"),
+        rows(_IDLE, "0+", "linkbeat_use_polling linkbeat_interfaces",
+             "links are watched by netlink, which is told by the driver"),
+        rows(_IDLE, "0+", "kernel_rx_buf_size", "the kernel drops what is not for us"),
+        rows(_IDLE, "0+", "timer_expired_backup",
+             "whoever was asleep longer than its peers wait steps down, whatever is written"),
+        rows(_NO, "0+", "no_virtual_ipaddress",
+             "a virtual router needs an address; write one on lo (`dev lo`) to elect alone"),
         rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
              "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
         rows(_NO, "0+", "track_bfd",
              f"{_LATER}: its failure would not move the addresses", block=None),
-        rows(_NO, "0+", "virtual_routes virtual_rules",
-             f"{_LATER}: they would be missing", block=None),
-        rows(_NO, "0+", "no_accept", f"{_LATER}: the addresses would accept connections"),
+        rows(_YES, "0", "virtual_routes virtual_rules", block=True),
         rows(_YES, "0", "auth_hmac", block=True),
-        rows(_NO, "0+", "vrf", _LATER),
+        rows(_NO, "0+", "vrf", "not possible: run a daemon in that VRF (`ip vrf exec`)"),
     ]  # fmt: skip
 
 
@@ -249,6 +265,10 @@ KEEPALIVED: Table = table(
         GLOBAL: _global(),
         INSTANCE: _instance(),
         AUTHENTICATION: [rows(_YES, "1", "auth_type auth_pass")],
+        GARP_GROUP: [
+            rows(_YES, "1", "garp_interval gna_interval interface"),
+            rows(_YES, "0", "interfaces", block=True),
+        ],
         HMAC: [
             rows(_YES, "2", "key"),
             rows(_YES, "1", "active_key anti_replay time_window mode"),

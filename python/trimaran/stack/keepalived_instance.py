@@ -4,18 +4,17 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar
 
-from pydantic import IPvAnyAddress, IPvAnyInterface
+from pydantic import IPvAnyAddress
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import RefusedError, refuse
+from trimaran.stack.keepalived_belongings import BelongingsReader
 from trimaran.stack.keepalived_directives import (
     INSTANCE,
 )
-from trimaran.stack.keepalived_notify import NotifyReader
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_values import (
     LONGEST_S,
-    address_options,
     advert_interval,
     initial_state,
     interface_name,
@@ -29,7 +28,7 @@ from trimaran.stack.model import (
     UnicastPeer,
     VirtualRouter,
 )
-from trimaran.stack.values import any_address, any_interface, integer, seconds
+from trimaran.stack.values import any_address, integer, seconds
 
 T = TypeVar("T")
 Instance = tuple[str, VirtualRouter, Node]
@@ -37,7 +36,7 @@ _TRACKED = {"track_script": "vrrp_script", "track_process": "vrrp_track_process"
             "track_file": "track_file"}  # fmt: skip
 
 
-class InstanceReader(NotifyReader):
+class InstanceReader(BelongingsReader):
     """Reads the VRRP part; the values of global_defs count where an instance is silent."""
 
     def _instance(self, statement: Statement, node: str) -> Instance | None:
@@ -49,8 +48,9 @@ class InstanceReader(NotifyReader):
         if "default_interface" not in self.globals:
             self._required(options, "interface", statement)
         self._required(options, "virtual_router_id", statement)
-        advertised, others = self._split(statement, options, interface)
-        ipv6 = bool(advertised) and advertised[0].version == 6
+        carried = self._split(statement, options, interface)
+        ipv6 = carried["addresses"][0].version == 6
+        router_id = self._value(options, "virtual_router_id", integer(1, 255), 1)
         state = self._value(options, "state", initial_state, "backup")
         preempt = "preempt" not in options or options["preempt"].name == "preempt"
         if not preempt and state == "master":
@@ -60,10 +60,10 @@ class InstanceReader(NotifyReader):
         router = self._build(
             VirtualRouter,
             statement,
-            router_id=self._value(options, "virtual_router_id", integer(1, 255), 1),
+            router_id=router_id,
             version=version,
-            addresses=advertised or (IPv4Interface("0.0.0.0"),),
-            unadvertised=others,
+            **carried,
+            **self._belongings(options, router_id, ipv6),
             advert_interval=self._advert_interval(options, version, ipv6),
             down_adverts=self._shared(options, "down_timer_adverts", integer(1, 100), 3),
             start_delay=self._value(self.globals, "vrrp_startup_delay", seconds(0, LONGEST_S), 0.0),
@@ -105,33 +105,25 @@ class InstanceReader(NotifyReader):
 
     # addresses and the wire
 
-    def _split(
-        self, statement: Statement, options: Options, interface: str
-    ) -> tuple[tuple[IPvAnyInterface, ...], tuple[IPvAnyInterface, ...]]:
-        """What is advertised, of one family, and what is carried besides."""
+    def _split(self, statement: Statement, options: Options, interface: str) -> dict[str, Any]:
+        """What is advertised, of one family, what is carried besides, and where else."""
+        nothing = {"addresses": (IPv4Interface("0.0.0.0"),)}
         if not self._required(options, "virtual_ipaddress", statement):
-            return (), ()
-        listed = self._addresses(options["virtual_ipaddress"], interface)
-        if not listed and not self.walk.problems:
-            self.walk.refuse(options["virtual_ipaddress"], "holds no address")
+            return nothing
+        listed, devices = self._addresses(options["virtual_ipaddress"], interface)
+        if not listed:
+            if not self.walk.problems:
+                self.walk.refuse(options["virtual_ipaddress"], "holds no address")
+            return nothing
         excluded = options.get("virtual_ipaddress_excluded")
-        besides = self._addresses(excluded, interface) if excluded else []
+        besides, others = self._addresses(excluded, interface) if excluded else ([], {})
         same = [each for each in listed if each.version == listed[0].version]
-        return tuple(same), tuple([each for each in listed if each not in same] + besides)
-
-    def _addresses(self, block: Statement, interface: str) -> list[IPvAnyInterface]:
-        found: list[IPvAnyInterface] = []
-        for entry in block.block or ():
-            self.walk.note(entry, "honoured")
-            try:
-                found.append(any_interface(entry.name))
-                idle = address_options(entry, interface)
-            except RefusedError as error:
-                self.walk.refuse(entry, error.message, error.help)
-                continue
-            if idle:
-                self.walk.note(entry, "no effect", f"{', '.join(idle)}; the address is honoured")
-        return found
+        rest = [each for each in listed if each not in same] + besides
+        return {
+            "addresses": tuple(same),
+            "unadvertised": tuple(rest),
+            "devices": devices | others,
+        }
 
     def _version(self, options: Options, ipv6: bool) -> int | None:
         """None: the family's own. keepalived speaks version 3 on IPv6 whatever is written."""
@@ -188,10 +180,13 @@ class InstanceReader(NotifyReader):
         def garp(name: str, convert: Callable[[str], T], default: T) -> T:
             return self._shared(options, name, convert, default)
 
+        few = self._flag(self.globals, "vrrp_min_garp")  # one after each change, and no more
+        refresh = garp("garp_master_refresh", seconds(0, LONGEST_S), 0.0)
+        extra = self._extra_interfaces(options)
         return GratuitousArp(
-            repeat=garp("garp_master_repeat", integer(1, 100), 5),
-            delay=garp("garp_master_delay", seconds(0, LONGEST_S), 5.0),
-            refresh=garp("garp_master_refresh", seconds(0, LONGEST_S), 0.0),
+            repeat=garp("garp_master_repeat", integer(1, 100), 1 if few else 5),
+            delay=garp("garp_master_delay", seconds(0, LONGEST_S), 0.0 if few else 5.0),
+            refresh=min(each for each in (refresh, extra) if each) if refresh or extra else 0.0,
             refresh_repeat=garp("garp_master_refresh_repeat", integer(1, 100), 1),
             weaker_repeat=garp("garp_lower_prio_repeat", integer(0, 100), None),
             weaker_delay=garp("garp_lower_prio_delay", seconds(0, LONGEST_S), None),
@@ -199,6 +194,19 @@ class InstanceReader(NotifyReader):
                 garp("garp_interval", seconds(0, 1), 0.0), garp("gna_interval", seconds(0, 1), 0.0)
             ),
         )
+
+    def _extra_interfaces(self, options: Options) -> float:
+        """`garp_extra_if [all] SECONDS`: every address is announced wherever it is carried, so it
+        is one more refresh."""
+        statement = options.get("garp_extra_if") or self.globals.get("vrrp_garp_extra_if")
+        if statement is None:
+            return 0.0
+        number = [each for each in statement.arguments if each != "all"][:1]
+        try:
+            return seconds(0, LONGEST_S)(number[0]) if number else 0.0
+        except RefusedError as error:
+            self.walk.refuse(statement, error.message, error.help)
+            return 0.0
 
 
 def _peer(words: tuple[str, ...]) -> UnicastPeer:

@@ -10,27 +10,25 @@ from trimaran.stack.values import choice, integer, seconds
 LONGEST_S = 86400.0
 
 
-def address_options(entry: Statement, interface: str) -> list[str]:
-    """The options of one virtual address that have no effect. Raises RefusedError."""
+def address_options(entry: Statement) -> tuple[str | None, list[str]]:
+    """The interface that one virtual address names, and its options that have no effect. Raises
+    RefusedError."""
     idle: list[str] = []
+    device = None
     words = iter(entry.arguments)
     for name in words:
-        if name in ("dev", "brd", "broadcast", "scope", "label", "preferred_lft", "peer"):
-            value = next(words, "")
-            if name == "dev" and value != interface:
-                refuse(
-                    f"dev {value}: an address is carried by the instance's interface {interface}"
-                )
-            if name == "peer":
-                refuse("peer addresses are not supported yet")
-            if name != "dev":
-                idle.append(f"{name} {value}")
+        if name == "dev":
+            device = interface_name(next(words, ""))
+        elif name == "peer":
+            refuse("peer addresses are not possible: an address with a lifetime has none")
+        elif name in ("brd", "broadcast", "scope", "label", "preferred_lft", "track_group"):
+            idle.append(f"{name} {next(words, '')}")
         elif name in ("no_track", "track", "home", "-nodad", "mngtmpaddr", "noprefixroute",
-                      "autojoin"):  # fmt: skip
+                      "autojoin", "use_vmac"):  # fmt: skip
             idle.append(name)
         else:
             refuse(f"unknown option '{name}' of an address")
-    return idle
+    return device, idle
 
 
 def interface_name(text: str) -> str:

@@ -8,12 +8,21 @@ known by address.
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyInterface, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    IPvAnyInterface,
+    model_validator,
+)
 
 from trimaran.stack.authentication import Authentication
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.notify import Notification, Notify
+from trimaran.stack.routes import parse_route, parse_rule
 from trimaran.stack.units import Port, Seconds, Secret, Weight
 
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
@@ -123,10 +132,60 @@ class Watch(Model):
     user: str | None = None
 
 
+class Vmac(Model):
+    """A virtual MAC: a macvlan `name` on the virtual router's interface that carries its addresses
+    (None: vrrp.ID, or vrrp6.ID). `mac` None: the standard's. `transmit_base`: adverts leave by the
+    interface itself."""
+
+    name: Annotated[str, Field(pattern=r"^[^\s/:]{1,15}$")] | None = None
+    mac: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")] | None = None
+    transmit_base: bool = False
+
+
+def _route(text: str) -> str:
+    parse_route(text.split())
+    return text
+
+
+def _rule(text: str) -> str:
+    parse_rule(text.split())
+    return text
+
+
+RouteText = Annotated[str, AfterValidator(_route)]
+RuleText = Annotated[str, AfterValidator(_rule)]
+
+
+class Static(Model):
+    """What is there for as long as the node's vrrp role runs: addresses by interface, routes and
+    rules, as iproute2 writes them."""
+
+    addresses: dict[str, tuple[IPvAnyInterface, ...]] = {}
+    routes: tuple[RouteText, ...] = ()
+    rules: tuple[RuleText, ...] = ()
+
+
+class LinkDelays(Model):
+    """How long an interface must be `down`, or `up`, before it counts."""
+
+    down: Annotated[Seconds, Field(le=255)] = 0.0
+    up: Annotated[Seconds, Field(le=255)] = 0.0
+
+
+class GarpGroup(Model):
+    """Interfaces whose announcements share one pace: the least time between two."""
+
+    interval: Annotated[Seconds, Field(gt=0, le=1)]
+    interfaces: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class VirtualRouter(Model):
     """An election for addresses (RFC 9568 §1.6); `members` maps node to priority. `version` None:
     3 for IPv6 addresses, else 2. `sources` are what members advertise from (else the node's
-    address, and for IPv6 the link-local one), `interfaces` where (else the node's interface)."""
+    address, and for IPv6 the link-local one), `interfaces` where (else the node's interface).
+    `devices`: interfaces that carry some of the addresses instead; `routes` and `rules` (iproute2's
+    words) come and go with them. Without `accept` a master drops what is sent to the addresses,
+    unless it is their owner; a director needs it."""
 
     router_id: Annotated[int, Field(ge=1, le=255)]
     version: Literal[2, 3] | None = None
@@ -144,6 +203,12 @@ class VirtualRouter(Model):
     gratuitous_arp: GratuitousArp = GratuitousArp()
     track: Tracking = Tracking()
     notify: Notify = Notify()
+    accept: bool = True
+    vmac: Vmac | None = None
+    devices: dict[IPvAnyInterface, str] = {}
+    routes: tuple[RouteText, ...] = ()
+    rules: tuple[RuleText, ...] = ()
+    promote_secondaries: bool = False
     members: Annotated[dict[NodeName, Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
     sources: dict[NodeName, IPvAnyAddress] = {}
     interfaces: dict[NodeName, str] = {}
@@ -159,18 +224,6 @@ class VirtualRouter(Model):
         return self.version or (3 if self.ipv6 else 2)
 
 
-class Tunnel(Model):
-    """How packets to a real server are wrapped: `port` is where it takes GUE, `checksum` that of
-    GUE or GRE."""
-
-    type: Literal["ipip", "gue", "gre"] = "ipip"
-    port: Port | None = None
-    checksum: bool = False
-
-
-Forward = Literal["dr", "tunnel"]
-
-
 class SyncGroup(Model):
     """Virtual routers that are master together or not at all. What the group tracks, every member
     does; `weights`: a member's own trackers may have weights."""
@@ -184,6 +237,18 @@ class SyncGroup(Model):
     @classmethod
     def _from_list(cls, data: Any) -> Any:
         return {"members": data} if isinstance(data, list | tuple) else data
+
+
+class Tunnel(Model):
+    """How packets to a real server are wrapped: `port` is where it takes GUE, `checksum` that of
+    GUE or GRE."""
+
+    type: Literal["ipip", "gue", "gre"] = "ipip"
+    port: Port | None = None
+    checksum: bool = False
+
+
+Forward = Literal["dr", "tunnel"]
 
 
 class RealServer(Model):
@@ -274,6 +339,9 @@ class Stack(Model):
     sync_groups: dict[str, SyncGroup] = {}
     watches: dict[str, Watch] = {}
     notify: Notification = Notification()
+    static: dict[NodeName, Static] = {}
+    link_delays: dict[str, LinkDelays] = {}
+    garp_groups: dict[str, GarpGroup] = {}
     virtual_services: dict[str, VirtualService] = {}
     flow_sync: FlowSync | None = None
     datapath: Literal["auto", "tc", "xdp", "ipvs"] = Field(

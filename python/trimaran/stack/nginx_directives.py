@@ -102,10 +102,15 @@ def _common() -> Rows:
              "proxy_method proxy_pass_request_headers proxy_pass_request_body"),
         rows(_YES, "1+", "limit_req expires proxy_cookie_flags proxy_ignore_headers"),
         rows(_YES, "1-2", "proxy_bind"),
+        rows(_YES, "1", "proxy_buffering proxy_request_buffering proxy_max_temp_file_size "
+             "client_body_buffer_size client_body_in_file_only"),
+        rows(_YES, "1", "auth_request mirror mirror_request_body"),
+        rows(_YES, "2", "proxy_buffers auth_request_set"),
+        rows(_YES, "1-4", "proxy_temp_path client_body_temp_path"),
         rows(_YES, "2", "limit_conn"),
         rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
         rows(_YES, "2-3", "add_header"),
-        rows(_NO, "0+", "auth_request auth_request_set auth_jwt auth_jwt_key_file "
+        rows(_NO, "0+", "auth_jwt auth_jwt_key_file "
              "auth_jwt_key_request auth_jwt_leeway auth_delay limit_except valid_referers "
              "secure_link secure_link_md5 secure_link_secret geoip_country geoip_city", _ACCESS,
              block=None),
@@ -115,7 +120,7 @@ def _common() -> Rows:
              "uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
         rows(_NO, "0+", "add_trailer proxy_store "
-             "sub_filter sub_filter_once sub_filter_types mirror mirror_request_body "
+             "sub_filter sub_filter_once sub_filter_types "
              "disable_symlinks ssi charset override_charset addition_types max_ranges "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
              "userid_expires userid_flags userid_mark userid_name userid_p3p userid_path "
@@ -123,19 +128,19 @@ def _common() -> Rows:
              f"{_LATER}: answers or requests would differ"),
         rows(_IDLE, "0+", "etag if_modified_since chunked_transfer_encoding source_charset "
              "charset_map charset_types", "files carry ETag and Last-Modified, and no Expires"),
-        rows(_IDLE, "0+", "proxy_request_buffering sendfile sendfile_max_chunk tcp_nopush "
+        rows(_IDLE, "0+", "sendfile sendfile_max_chunk tcp_nopush "
              "tcp_nodelay aio aio_write "
              "directio directio_alignment output_buffers postpone_output read_ahead "
              "reset_timedout_connection lingering_close lingering_time lingering_timeout "
-             "client_body_buffer_size client_body_temp_path client_body_in_file_only "
+             ""
              "client_body_in_single_buffer types_hash_max_size types_hash_bucket_size "
              "open_file_cache open_file_cache_valid open_file_cache_min_uses "
              "open_file_cache_errors open_log_file_cache send_lowat subrequest_output_buffer_size "
              "keepalive_requests keepalive_time keepalive_disable keepalive_min_timeout",
              _TUNING),
-        rows(_IDLE, "0+", "proxy_buffering proxy_buffer_size proxy_buffers "
-             "proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_file_write_size "
-             "proxy_temp_path proxy_headers_hash_max_size proxy_headers_hash_bucket_size "
+        rows(_IDLE, "0+", "proxy_buffer_size "
+             "proxy_busy_buffers_size proxy_temp_file_write_size "
+             "proxy_headers_hash_max_size proxy_headers_hash_bucket_size "
              "proxy_socket_keepalive proxy_socket_sndbuf proxy_socket_rcvbuf proxy_force_ranges "
              "proxy_send_lowat proxy_pass_trailers proxy_ignore_client_abort "
              "proxy_allow_upstream", _TUNING),

@@ -2,7 +2,7 @@
 
 import re
 from posixpath import dirname, join, normpath
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import refuse
@@ -141,7 +141,19 @@ class Locations(Reader):
             alias="alias" in level.own,
             real_ip=self._real_ip(level),
             absolute_redirect=self._own_value(level, "absolute_redirect", switch),
+            auth=next(iter(self._paths(level, "auth_request")[-1:]), None),
+            auth_sets=self._each(level, "auth_request_set", _auth_set),
+            mirrors=self._paths(level, "mirror"),
+            mirror_body=self._value(level, "mirror_request_body", switch, True),
         )
+
+    def _paths(self, level: Level, name: str) -> tuple[str, ...]:
+        """The paths that auth_request or mirror name; none where it is 'off'."""
+        found = level.find(name)
+        if any(each.arguments == ("off",) for each in found):
+            return ()
+        made = [self._try(each, variable_names, each.arguments[0], self.known) for each in found]
+        return tuple(each for each in made if each is not None)
 
     def _types(self, level: Level) -> dict[str, str] | None:
         statements = level.find("types")
@@ -265,6 +277,28 @@ class Locations(Reader):
             options=self._options(level, default),
         )
 
+    def _spooling(self, level: Level) -> dict[str, Any]:
+        """Where bodies wait, and how much of them."""
+        buffers = 64 << 10
+        for statement in level.find("proxy_buffers")[-1:]:
+            buffers = self._try(statement, _buffers, statement.arguments) or buffers
+        if not self._value(level, "proxy_buffering", switch, True):
+            buffers = 0
+        in_file = self._value(level, "client_body_in_file_only", _in_file, "off")
+        return {
+            "request_buffering": self._value(level, "proxy_request_buffering", switch, True),
+            "body_memory": self._value(level, "client_body_buffer_size", size, 16 << 10),
+            "body_in_file": in_file,
+            "body_directory": self._directory(level, "client_body_temp"),
+            "buffers": buffers,
+            "temp_most": self._value(level, "proxy_max_temp_file_size", size, 1 << 30),
+            "temp_directory": self._directory(level, "proxy_temp"),
+        }
+
+    def _directory(self, level: Level, name: str) -> str:
+        found = level.find(f"{name}_path")
+        return self._path(found[-1].arguments[0] if found else name)
+
     def _bind(self, level: Level) -> str:
         for statement in level.find("proxy_bind")[-1:]:
             text = " ".join(statement.arguments)
@@ -309,6 +343,7 @@ class Locations(Reader):
             cookies=(*cookies, *(each for each in flags if each)),
             bind=self._bind(level),
             limit_rate=self._value(level, "proxy_limit_rate", size, 0),
+            **self._spooling(level),
             ignore=tuple(
                 name.lower()
                 for each in level.find("proxy_ignore_headers")
@@ -321,6 +356,22 @@ def is_simple(logs: list[Statement]) -> bool:
     """Whether the logs are none, or one in the combined format."""
     words = [each.arguments for each in logs]
     return not words or (len(words) == 1 and words[0][1:] in ((), ("combined",)))
+
+
+def _auth_set(words: tuple[str, ...], known: frozenset[str]) -> tuple[str, str]:
+    if not words[0].startswith("$"):
+        refuse(f"'{words[0]}' is not a variable", "write it as $name")
+    return words[0][1:], variable_names(words[1], known)
+
+
+def _buffers(words: tuple[str, ...]) -> int:
+    return integer(1, 1 << 20)(words[0]) * size(words[1])
+
+
+def _in_file(text: str) -> str:
+    if text not in ("off", "on", "clean"):
+        refuse(f"takes on, off or clean, not '{text}'")
+    return text
 
 
 def _version(text: str) -> bool:
@@ -345,4 +396,13 @@ def _header(statement: Statement, known: frozenset[str]) -> tuple[str, str]:
 
 
 # What a bare `return` would jump: nginx returns before it asks these, so it stays a code then.
-_GUARDS = ("allow", "deny", "auth_basic", "limit_req", "limit_conn", "try_files")
+_GUARDS = (
+    "allow",
+    "deny",
+    "auth_basic",
+    "limit_req",
+    "limit_conn",
+    "try_files",
+    "auth_request",
+    "mirror",
+)

@@ -24,7 +24,7 @@ def slots(statements: Iterable[Statement]) -> tuple[str, ...]:
     """The variables whose values requests carry."""
     names: dict[str, None] = {}
     for statement in every(statements):
-        if statement.name == "set" and statement.arguments:
+        if statement.name in ("set", "auth_request_set") and statement.arguments:
             names[statement.arguments[0].removeprefix("$")] = None
         for word in statement.words:
             names |= dict.fromkeys(_GROUP.findall(word.text))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trimaran._native import Datapath
+from trimaran.director.explain import KnownFlow, Outcome, Verdict
 from trimaran.director.ipvs import Connection
+from trimaran.director.packet import Question, frame
 from trimaran.director.plan import (
     FreeReal,
     RemoveService,
@@ -18,12 +20,16 @@ from trimaran.director.plan import (
     Step,
 )
 from trimaran.director.settings import FlowSyncSettings
-from trimaran.director.tables import Hop, Listen, Real, Served, Tables, Tunnel
+from trimaran.director.tables import PROTOCOLS, Hop, Listen, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
 SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
 
 Hook = Literal["tc", "xdp"]
+_VERDICTS: dict[Hook, dict[int, Verdict]] = {
+    "tc": {0: "local", 7: "forwarded"},  # TC_ACT_OK, TC_ACT_REDIRECT
+    "xdp": {2: "local", 3: "forwarded", 4: "forwarded"},  # XDP_PASS, XDP_TX, XDP_REDIRECT
+}
 
 
 NOWHERE = (IPv4Address(0), 0)
@@ -124,6 +130,25 @@ class Director:
                     native.remove_service(str(address), port, protocol)
                 case FreeReal(index):
                     native.remove_real(index)
+
+    def explain(self, question: Question, mac: bytes, hook: Hook) -> Outcome:
+        """What the program would do with the packet; nothing that lives is changed."""
+        try:
+            said = self._native.explain(
+                frame(question, mac),
+                str(question.source),
+                question.source_port,
+                str(question.address),
+                question.port,
+                PROTOCOLS[question.protocol],
+            )
+        except OSError as error:
+            raise DatapathError(errno.EIO, f"cannot run the program: {error}") from error
+        verdict = _VERDICTS[hook].get(said["verdict"], "dropped")
+        if "answered" in said["reasons"]:
+            verdict = "answered"
+        flow = KnownFlow(*said["flow"]) if said["flow"] else None
+        return Outcome(verdict, said["packet"], flow, said["real"], tuple(said["reasons"]))
 
     def traffic(self, index: int) -> Traffic:
         """A real server's counters."""

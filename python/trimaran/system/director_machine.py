@@ -1,11 +1,14 @@
 """One node's director as the kernel has it: interface, neighbours, tables, program. Blocking; all
-calls from one thread, in whose network namespace it lives."""
+calls from one thread, in whose network namespace it lives, but for `follow`."""
 
 from collections.abc import Iterable, Set
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from trimaran.director.explain import Outcome
 from trimaran.director.ipvs import Connection
+from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, desired, difference, indices
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
 from trimaran.director.tables import Hop, Tables
@@ -44,13 +47,16 @@ class DirectorMachine:
         self._neighbours: Neighbours | None = None
         self._link: Link | None = None
         self._seen: dict[IPAddress, Hop] = {}
-        self._busy: Set[int] | None = None
+        self._wish: tuple[tuple[ServiceSettings, ...], Set[RealKey]] = ((), frozenset())
+        self._putting = Lock()  # decides and writes the tables
         self._sweep_due = 0.0
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
         has6 = any(service.address.version == 6 for service in settings.services)
         self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
         self._tables = self._director.tables()
+        # The indices that flows named, and the tables that were in place when they were counted.
+        self._busy: tuple[Tables | None, Set[int]] = (None, frozenset())
         if self._director.adopted:
             self._reason = "started: the pinned tables and flows were adopted"
         elif there:
@@ -66,17 +72,22 @@ class DirectorMachine:
             if not self._tables.reals[index].listed
         }
 
-    def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
-        """Look at the machine, decide, act: tables first, then the program. Idempotent. `services`
-        are the settings' with the weights of now; those in `down` are out of the tables."""
-        reals = [real for service in services for real in service.real_servers]
+    def follow(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> None:
+        """Have this in the tables: `services` are the settings' with the weights of now; those in
+        `down` are out. Waits for no look at the machine: what the probes found is there at once.
+        Another thread may look meanwhile."""
+        self._wish = services, down
+        if self._link is not None:
+            self._put()
+
+    def look(self) -> Condition:
+        """Look at the machine, decide, act: tables first, then the program. Idempotent."""
+        reals = [real for service in self._wish[0] for real in service.real_servers]
         self._reach({real.address for real in reals if real.forward == "dr"})
         self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
-        if self._link is not None:  # what the probes found does not wait for the slower look
-            self._put(self._wanted(services, down))
         self._look()
         self._seen = self._hops()
-        self._put(self._wanted(services, down))
+        self._put()
         if clock.now() >= self._sweep_due:
             self._count()
         if self._link is None:
@@ -94,14 +105,15 @@ class DirectorMachine:
         if gone or len(addresses) != len(self._addresses):
             self._addresses = _sorted(addresses)
 
-    def _wanted(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Tables:
+    def _wanted(self) -> Tables:
+        (services, down), (counted, busy) = self._wish, self._busy
         synced = self._settings.flow_sync is not None
         return desired(
             services,
             self._tables,
             down,
             self._seen,
-            self._busy,
+            busy if counted is self._tables else None,
             self._own,
             synced,
             self._routes.ways(),
@@ -120,18 +132,27 @@ class DirectorMachine:
     def figures(self) -> Figures:
         """Counted now."""
         count = self._count()
-        known = indices(self._tables)
+        tables = self._tables
+        known = indices(tables)
         return Figures(
             {key: count.by_real.get(index, (0, 0)) for key, index in known.items()},
             {key: self._director.traffic(index) for key, index in known.items()},
             self._director.reasons(),
             count.live,
-            {key for key, index in known.items() if self._tables.reals[index].local},
+            {key for key, index in known.items() if tables.reals[index].local},
         )
 
     def connections(self, most: int) -> list[Connection]:
         """The flows one by one."""
         return self._director.connections(most)
+
+    def explain(self, question: Question) -> tuple[Outcome, RealKey | None]:
+        """What would become of a packet, and to whom it would go."""
+        # The frame is for this machine: tc's device is then lo, whose address is zeros.
+        mac = self._link.mac if self.hook == "xdp" and self._link else bytes(6)
+        outcome = self._director.explain(question, mac, self.hook)
+        known = {index: key for key, index in indices(self._tables).items()}
+        return outcome, known.get(-1 if outcome.real is None else outcome.real)
 
     def start_sync(self) -> None:
         """Exchange flows with the peers, if there are any. The tables must be in place."""
@@ -144,8 +165,8 @@ class DirectorMachine:
 
     def listed(self) -> set[RealKey]:
         """The real servers that are in the table."""
-        known = indices(self._tables)
-        return {key for key, index in known.items() if self._tables.reals[index].listed}
+        tables = self._tables
+        return {key for key, index in indices(tables).items() if tables.reals[index].listed}
 
     def close(self) -> None:
         """Forward no more, and leave nothing behind."""
@@ -190,18 +211,19 @@ class DirectorMachine:
             if address in known
         }
 
-    def _put(self, wanted: Tables) -> None:
-        steps = difference(self._tables, wanted)
-        if steps:
-            self._director.apply(steps)
-            self._tables = wanted
-            self._busy = None
+    def _put(self) -> None:
+        with self._putting:
+            wanted = self._wanted()
+            steps = difference(self._tables, wanted)
+            if steps:
+                self._director.apply(steps)
+                self._tables = wanted
 
     def _count(self) -> Count:
-        started = clock.now()
+        started, counted = clock.now(), self._tables
         count = self._director.count_flows()
         ended = clock.now()
-        self._busy = set(count.by_real)
+        self._busy = counted, set(count.by_real)
         self._sweep_due = ended + max(SWEEP_PERIOD_S, (ended - started) * SWEEP_SHARE)
         return count
 

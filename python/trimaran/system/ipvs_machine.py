@@ -1,12 +1,14 @@
 """One node's director as the kernel's IPVS: the same questions and orders as `director_machine`'s.
 Blocking; all calls from one thread, in whose network namespace it lives."""
 
+import errno
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from trimaran.director.explain import Outcome
 from trimaran.director.ipvs import Connection, DestinationRow, ServiceRow
 from trimaran.director.ipvs_connections import connections
 from trimaran.director.ipvs_plan import (
@@ -18,6 +20,7 @@ from trimaran.director.ipvs_plan import (
     to_json,
 )
 from trimaran.director.ipvsadm_text import end, name
+from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.reasons import EXPLAINED
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
@@ -64,6 +67,7 @@ class IpvsMachine:
             raise CannotRunError(NO_IPVS, MEND) from error
         self._made = self._read()
         self._first = True
+        self._wish: tuple[tuple[ServiceSettings, ...], Set[RealKey]] = ((), frozenset())
 
     def _read(self) -> Made:
         with suppress(FileNotFoundError):
@@ -82,8 +86,22 @@ class IpvsMachine:
         }
 
     def converge(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> Condition:
-        """Look, decide, act. Idempotent. `services` are the settings' with the weights of now;
-        those in `down` are out of the table."""
+        """`follow`, then `look`."""
+        self.follow(services, down)
+        return self.look()
+
+    def follow(self, services: tuple[ServiceSettings, ...], down: Set[RealKey]) -> None:
+        """What is wanted from now on: `services` are the settings' with the weights of now; those
+        in `down` are out of the table. The next look makes it so."""
+        self._wish = services, down
+
+    def explain(self, question: Question) -> tuple[Outcome, RealKey | None]:
+        """Raises OSError: the kernel's IPVS cannot be asked."""
+        raise OSError(errno.ENOTSUP, "the kernel's IPVS tells nobody what it would do")
+
+    def look(self) -> Condition:
+        """Look, decide, act. Idempotent."""
+        services, down = self._wish
         self._services = services
         wanted = desired(services, down)
         changes = difference(self._ipvs.state().services, wanted, self._made)

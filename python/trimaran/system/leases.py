@@ -21,6 +21,7 @@ _NO_DAD = 0x02  # a tentative address answers nobody, and the last master may st
 _ABSENT = {19, 99}  # ENODEV, EADDRNOTAVAIL: nothing to remove
 _BATCH = 64  # requests; their acknowledgements must fit into the socket's buffer
 _READ = 1 << 16
+FOR_EVER = 0xFFFFFFFF  # as a lifetime
 
 
 class Leases:

@@ -1,6 +1,7 @@
 """What the vrrp process is told: plain frozen data, no pydantic (see docs/decisions/0001)."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from trimaran.vrrp.address import Address, Interface
@@ -29,11 +30,67 @@ class Track:
 
 
 @dataclass(frozen=True)
+class VmacSettings:
+    """A virtual MAC: a macvlan on the router's interface, `name`, which carries the addresses.
+    Adverts are sent and received by it, or (`transmit_base`) by the interface itself. `mac`: 6
+    bytes; None: the standard's (RFC 9568 §7.3)."""
+
+    name: str
+    mac: bytes | None = None
+    transmit_base: bool = False
+
+
+@dataclass(frozen=True)
+class RouteSettings:
+    """A route; what is None is left to the kernel. `kind` is unicast, blackhole, unreachable or
+    prohibit; `destination` None: the default route of `family` (4 or 6)."""
+
+    family: int
+    kind: str = "unicast"
+    destination: Interface | None = None
+    gateway: Address | None = None
+    device: str | None = None
+    source: Address | None = None
+    table: int = 254
+    metric: int | None = None
+    scope: int | None = None
+    mtu: int | None = None
+    onlink: bool = False
+    text: str = ""  # as it was written, for people
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """A routing rule; `action` is lookup (in `table`), blackhole, unreachable or prohibit."""
+
+    family: int
+    action: str = "lookup"
+    table: int = 254
+    source: Interface | None = None
+    destination: Interface | None = None
+    preference: int | None = None
+    mark: int | None = None
+    incoming: str | None = None
+    outgoing: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What comes besides addresses: routes and rules, which are taken back with them."""
+
+    routes: tuple[RouteSettings, ...] = ()
+    rules: tuple[RuleSettings, ...] = ()
+
+
+@dataclass(frozen=True)
 class RouterSettings:
     """One virtual router as one node sees it. Times in seconds; `password` is PASS's or (`ah`)
     AH's, at most 8 bytes, None for neither; `source` None: the interface's first address.
-    `addresses` are of one family and advertised, `unadvertised` of any. No `peers`: adverts are
-    multicast."""
+    `addresses` are of one family and advertised, `unadvertised` of any; `devices` are other
+    interfaces than its own that carry some of them. No `peers`: adverts are multicast. Without
+    `accept` packets to the addresses are dropped (but for an owner). Routers of one `garp_group`
+    share its pace."""
 
     name: str
     router_id: int
@@ -65,13 +122,19 @@ class RouterSettings:
     track_own_interface: bool = True
     ah: bool = False
     hmac: HmacSettings | None = None
+    accept: bool = True
+    vmac: VmacSettings | None = None
+    devices: tuple[tuple[Interface, str], ...] = ()
+    belongings: Belongings = Belongings()
+    garp_group: str | None = None
+    promote_secondaries: bool = False
 
     @property
     def ipv6(self) -> bool:
         """The family of its adverts."""
         return self.addresses[0].version == 6
 
-    @property
+    @cached_property
     def lane(self) -> Lane:
         """What its adverts travel in."""
         if self.ipv6:
@@ -82,6 +145,23 @@ class RouterSettings:
     def carried(self) -> tuple[Interface, ...]:
         """Every address that the master carries."""
         return self.addresses + self.unadvertised
+
+    @cached_property
+    def wire(self) -> str:
+        """The interface that adverts go through."""
+        vmac = self.vmac
+        return self.interface if vmac is None or vmac.transmit_base else vmac.name
+
+    @cached_property
+    def carrying(self) -> dict[str, tuple[Interface, ...]]:
+        """The addresses by the interface that carries them."""
+        usual = self.interface if self.vmac is None else self.vmac.name
+        elsewhere = dict(self.devices)
+        found: dict[str, tuple[Interface, ...]] = {}
+        for each in self.carried:
+            device = elsewhere.get(each, usual)
+            found[device] = (*found.get(device, ()), each)
+        return found
 
     @property
     def interval_cs(self) -> int:
@@ -134,10 +214,23 @@ class WatchSettings:
 
 
 @dataclass(frozen=True)
+class LinkDelay:
+    """How long an interface must be down, or up, before it counts."""
+
+    interface: str
+    down_s: float = 0.0
+    up_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class VrrpSettings:
-    """Everything the vrrp process of one node runs."""
+    """Everything the vrrp process of one node runs. `static` addresses (by interface), routes and
+    rules are there for as long as it runs."""
 
     node: str
     routers: tuple[RouterSettings, ...]
     groups: tuple[GroupSettings, ...] = ()
     watches: tuple[WatchSettings, ...] = ()
+    delays: tuple[LinkDelay, ...] = ()
+    static: tuple[tuple[str, Interface], ...] = ()
+    static_belongings: Belongings = Belongings()

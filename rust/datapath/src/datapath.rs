@@ -80,6 +80,23 @@ pub struct RunResult {
     pub ns: u64,
 }
 
+/// The flow tables alone.
+pub struct Sweeper {
+    flows: OwnedFd,
+    flows6: OwnedFd,
+}
+
+impl Sweeper {
+    /// See `Datapath::sweep`.
+    pub fn sweep(&self, age_s: u32) -> Result<Sweep, Error> {
+        let now_s = flows::now_s().saturating_add(age_s);
+        let mut sweep = Sweep::new();
+        flows::sweep::<FlowKey>(self.flows.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
+        flows::sweep::<FlowKey6>(self.flows6.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
+        Ok(sweep)
+    }
+}
+
 /// The director's data plane: its maps, and the program for tc.
 pub struct Datapath {
     ebpf: Ebpf,
@@ -122,21 +139,40 @@ impl Datapath {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
-        let mut ebpf = loader.load(object)?;
-        load_program(&mut ebpf, name)?;
-        let mut datapath = Self {
-            ebpf,
-            program: name,
-            pin_directory: pin_directory.map(Path::to_owned),
-            adopted,
-            generation: Arc::default(),
-            sync: None,
-        };
+        let ebpf = loader.load(object)?;
+        let mut datapath = Self::of(ebpf, name)?;
+        datapath.pin_directory = pin_directory.map(Path::to_owned);
+        datapath.adopted = adopted;
         if !adopted {
             // Last, and so the sign that the maps beside it are whole.
             datapath.array::<u32>("layout")?.set(0, LAYOUT_VERSION, 0)?;
         }
         Ok(datapath)
+    }
+
+    /// Of an object that was loaded already: nothing of it outlives the value but what is pinned.
+    pub(crate) fn of(mut ebpf: Ebpf, name: &'static str) -> Result<Self, Error> {
+        load_program(&mut ebpf, name)?;
+        Ok(Self {
+            ebpf,
+            program: name,
+            pin_directory: None,
+            adopted: false,
+            generation: Arc::default(),
+            sync: None,
+        })
+    }
+
+    pub(crate) fn pin_directory(&self) -> Option<PathBuf> {
+        self.pin_directory.clone()
+    }
+
+    pub(crate) fn program_name(&self) -> &'static str {
+        self.program
+    }
+
+    pub(crate) fn map(&mut self, name: &str) -> &mut Map {
+        self.ebpf.map_mut(name).expect(OURS)
     }
 
     /// The maps were there already, with their flows.
@@ -401,14 +437,21 @@ impl Datapath {
             .collect()
     }
 
+    /// What counts the flows, without us: a pass takes long where there are many.
+    pub fn sweeper(&mut self) -> Result<Sweeper, Error> {
+        let mut own = |name| -> Result<OwnedFd, Error> {
+            let fd = self.hash_fd(name)?;
+            fd.try_clone_to_owned().map_err(Error::Flows)
+        };
+        Ok(Sweeper {
+            flows: own("flows")?,
+            flows6: own("flows6")?,
+        })
+    }
+
     /// Count the flows and end the expired, as of `age_s` seconds from now (0, but for tests).
     pub fn sweep(&mut self, age_s: u32) -> Result<Sweep, Error> {
-        let now_s = flows::now_s().saturating_add(age_s);
-        let mut sweep = Sweep::new();
-        flows::sweep::<FlowKey>(self.hash_fd("flows")?, now_s, &mut sweep).map_err(Error::Flows)?;
-        flows::sweep::<FlowKey6>(self.hash_fd("flows6")?, now_s, &mut sweep)
-            .map_err(Error::Flows)?;
-        Ok(sweep)
+        self.sweeper()?.sweep(age_s)
     }
 
     /// The flows one by one, `most` of them at most.
@@ -462,7 +505,10 @@ impl Datapath {
         )?)
     }
 
-    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>, Error> {
+    pub(crate) fn array<V: aya::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<Array<&mut MapData, V>, Error> {
         Ok(Array::try_from(self.ebpf.map_mut(name).expect(OURS))?)
     }
 
@@ -508,7 +554,7 @@ pub fn program_of(id: u32) -> Result<Option<(String, OwnedFd)>, Error> {
     Ok(Some((name, fd.map_err(Error::Sync)?)))
 }
 
-fn is_absent(error: &MapError) -> bool {
+pub(crate) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),

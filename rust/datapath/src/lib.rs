@@ -2,6 +2,7 @@
 
 mod connections;
 mod datapath;
+mod explain;
 mod flows;
 mod keys;
 pub mod layout;
@@ -10,6 +11,7 @@ pub mod sync;
 
 pub use connections::Connection;
 pub use datapath::{program_of, Datapath, Error, Hook, Room, RunResult, Way};
+pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};
 pub use keys::{narrow, wide, Listen};
 

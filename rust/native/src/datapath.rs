@@ -15,7 +15,7 @@ use trimaran_datapath::layout::{
     TUNNEL_IPIP, TUNNEL_OVER_IPV6,
 };
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, wide, Error, Hook, Listen, Room, Way};
+use trimaran_datapath::{narrow, wide, Conversation, Error, Hook, Listen, Room, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -285,7 +285,9 @@ impl Datapath {
 
     #[pyo3(signature = (age_s=0))]
     fn sweep(&self, py: Python<'_>, age_s: u32) -> PyResult<SweepRow> {
-        let sweep = py.detach(|| self.lock().sweep(age_s)).map_err(raised)?;
+        // Not under the lock: a change of the tables waits for no count.
+        let sweeper = py.detach(|| self.lock().sweeper()).map_err(raised)?;
+        let sweep = py.detach(|| sweeper.sweep(age_s)).map_err(raised)?;
         let tallies = (0..)
             .zip(&sweep.tallies)
             .filter(|(_, tally)| tally.active + tally.inactive > 0)
@@ -361,6 +363,37 @@ impl Datapath {
         shown.set_item("refused", status.refused)?;
         shown.set_item("error", status.error)?;
         Ok(Some(shown))
+    }
+
+    #[allow(clippy::too_many_arguments)] // a packet's five names
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        frame: &[u8],
+        source: &str,
+        source_port: u16,
+        address: &str,
+        port: u16,
+        protocol: u8,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let who = Conversation {
+            source: parsed(source)?,
+            source_port,
+            to: listen(address, port, protocol)?,
+        };
+        let found = py
+            .detach(|| self.lock().explain(frame, who))
+            .map_err(raised)?;
+        let flow = found
+            .before
+            .map(|flow| (flow.real, flow.state, flow.flags, flow.age_s));
+        let shown = PyDict::new(py);
+        shown.set_item("verdict", found.run.verdict)?;
+        shown.set_item("packet", PyBytes::new(py, &found.run.packet))?;
+        shown.set_item("flow", flow)?;
+        shown.set_item("real", found.real)?;
+        shown.set_item("reasons", found.reasons)?;
+        Ok(shown)
     }
 
     #[pyo3(signature = (frame, repeat=1))]

@@ -167,7 +167,7 @@ impl Client {
             left = 0;
         }
         exchange.body_bytes = left;
-        if left > 0 {
+        if left > 0 && self.inner.is_none() {
             let result = sys::send(&self.fd, &self.out, true);
             self.out_at = self.note_sent(result).unwrap_or(0);
         }

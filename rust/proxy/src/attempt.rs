@@ -4,19 +4,41 @@ use crate::address::Bind;
 use crate::balance::{Change, Group, Lease};
 use crate::conn::{Client, Phase, Step, Waiting};
 use crate::core::Core;
-use crate::exchange::Exchange;
+use crate::exchange::{Answer, Exchange};
 use crate::forward::{Fault, Forward};
 use crate::request::Method;
+use crate::snapshot::{Location, Proxy, Snapshot};
 use crate::sys;
 use std::sync::Arc;
 
 impl Client {
-    /// Choose a peer and connect to it; when there is none, the request fails.
-    pub fn choose_peer(&mut self, core: &mut Core, exchange: &mut Exchange) {
-        let body_awaited = self.buffer.is_empty() && !exchange.incoming.done();
-        if exchange.request.expect_continue && body_awaited {
+    pub fn forward_to(
+        &mut self,
+        core: &mut Core,
+        exchange: &mut Exchange,
+        snapshot: &Arc<Snapshot>,
+        proxy: &Proxy,
+        location: &Location,
+    ) {
+        let Some(forward) = Forward::new(core, snapshot, exchange, self, proxy, location) else {
+            return self.fail(core, exchange, 502);
+        };
+        exchange.answer = Answer::Forward;
+        exchange.group = Some(forward.group.clone());
+        self.forward = Some(Box::new(forward));
+        self.choose_peer(core, exchange);
+    }
+
+    /// Tell a client that waits for leave to send its body that it may.
+    pub fn ask_for_body(&mut self, exchange: &Exchange) {
+        if exchange.request.expect_continue && !exchange.incoming.done() {
             self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
+    }
+
+    /// Choose a peer and connect to it; when there is none, the request fails.
+    fn choose_peer(&mut self, core: &mut Core, exchange: &mut Exchange) {
+        self.ask_for_body(exchange);
         if let Some(forward) = self.forward.take() {
             self.next_peer(core, exchange, forward, 502);
         }
@@ -116,6 +138,7 @@ impl Client {
         pooled: bool,
     ) -> std::io::Result<()> {
         forward.out_at = 0;
+        forward.body_at = forward.body_at.map(|_| 0);
         forward.deaf = false;
         forward.input.clear();
         let address = forward.group.peers[forward.peer].address.clone();
@@ -216,12 +239,14 @@ impl Client {
     }
 
     pub fn body_timed_out(&mut self, core: &mut Core) -> bool {
-        let (Some(mut exchange), Some(mut forward)) = (self.exchange.take(), self.forward.take())
-        else {
+        let Some(mut exchange) = self.exchange.take() else {
             return false;
         };
-        let answered = forward.answered;
-        self.let_go(core, &mut forward, false);
+        let mut answered = false;
+        if let Some(mut forward) = self.forward.take() {
+            answered = forward.answered;
+            self.let_go(core, &mut forward, false);
+        }
         exchange.keep = false;
         if !answered {
             self.fail(core, &mut exchange, 408);

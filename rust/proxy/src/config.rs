@@ -221,6 +221,16 @@ pub struct Location {
     pub real_ip: Option<RealIp>,
     #[serde(default)]
     pub absolute_redirect: Option<bool>,
+    /// auth_request: the path that is asked for leave.
+    #[serde(default)]
+    pub auth: Option<String>,
+    /// (variable, value)
+    #[serde(default)]
+    pub auth_sets: Vec<(String, String)>,
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    #[serde(default)]
+    pub mirror_body: bool,
 }
 
 #[derive(Deserialize, Clone)]
@@ -281,6 +291,17 @@ pub struct ProxyOptions {
     pub limit_rate: u64,
     /// Headers of a peer's answer that change nothing, in lower case.
     pub ignore: Vec<String>,
+    /// The whole body is here before a peer is asked.
+    pub request_buffering: bool,
+    /// A longer body is kept in a file.
+    pub body_memory: usize,
+    /// 'off', 'on' (every body; the file stays) or 'clean' (it goes).
+    pub body_in_file: String,
+    pub body_directory: String,
+    /// What of an answer is kept for a slow client, in memory and on disk; 0: none.
+    pub buffers: usize,
+    pub temp_most: u64,
+    pub temp_directory: String,
 }
 
 impl Default for ProxyOptions {
@@ -302,6 +323,13 @@ impl Default for ProxyOptions {
             bind: String::new(),
             limit_rate: 0,
             ignore: Vec::new(),
+            request_buffering: false,
+            body_memory: 16 << 10,
+            body_in_file: "off".into(),
+            body_directory: String::new(),
+            buffers: 64 << 10,
+            temp_most: 1 << 30,
+            temp_directory: String::new(),
         }
     }
 }

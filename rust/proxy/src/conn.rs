@@ -11,7 +11,9 @@ use crate::chunked::Chunked;
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
+use crate::inner::Inner;
 use crate::request::{Body, Refusal};
+use crate::spool::Overflow;
 use crate::sys;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -66,6 +68,10 @@ pub struct Client {
     pub buffer: Vec<u8>,
     pub out: Vec<u8>,
     pub out_at: usize,
+    /// What comes behind `out`, and does not fit into memory.
+    pub overflow: Option<Overflow>,
+    /// Since when it takes not all that is there for it.
+    pub slow_ms: Option<u64>,
     pub phase: Phase,
     pub waiting: Waiting,
     pub deadline_ms: u64,
@@ -78,6 +84,8 @@ pub struct Client {
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
     pub forward: Option<Box<Forward>>,
+    /// There is no connection: the request comes from another one.
+    pub inner: Option<Box<Inner>>,
 }
 
 /// What is still to come of a request's body.
@@ -156,6 +164,8 @@ impl Client {
             buffer: Vec::new(),
             out: Vec::new(),
             out_at: 0,
+            overflow: None,
+            slow_ms: None,
             phase: Phase::Head,
             waiting: Waiting::Idle,
             deadline_ms: 0,
@@ -165,6 +175,7 @@ impl Client {
             keepalive_ms: 0,
             exchange: None,
             forward: None,
+            inner: None,
         }
     }
 
@@ -321,7 +332,11 @@ impl Client {
     }
 
     fn on_serving(&mut self, core: &mut Core) -> Step {
-        if !self.flush() {
+        let reads_on = self
+            .forward
+            .as_ref()
+            .is_some_and(|it| it.waiting_room.is_some());
+        if !self.flush() && (self.broken || !reads_on) {
             return self.after_flush();
         }
         let Some(mut exchange) = self.exchange.take() else {
@@ -332,6 +347,9 @@ impl Client {
                 Some(forward) => self.proceed(core, &mut exchange, forward),
                 None => Step::Close,
             },
+            Answer::Inner if self.ended => Step::Close,
+            Answer::Inner => Step::Wait(Waiting::Until(u64::MAX)),
+            Answer::Body => self.read_body(core, &mut exchange),
             Answer::Memory => self.finish(core, &mut exchange),
             Answer::Delay(_) if self.ended => Step::Close,
             Answer::Delay(ms) => Step::Wait(Waiting::Delay(ms)),
@@ -354,64 +372,13 @@ impl Client {
         Step::Wait(Waiting::ClientSend)
     }
 
-    /// Send what is pending. False: not all could be sent (or, with `broken`, none ever will).
-    pub fn flush(&mut self) -> bool {
-        while self.out_at < self.out.len() {
-            if !self.writable {
-                return false;
-            }
-            let result = sys::send(&self.fd, &self.out[self.out_at..], false);
-            match self.note_sent(result) {
-                Some(count) => self.out_at += count,
-                None => return false,
-            }
-        }
-        self.out.clear();
-        self.out_at = 0;
-        true
-    }
-
-    /// Send `data` behind what is pending; what cannot go now becomes pending.
-    pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable {
-            self.out.extend_from_slice(data);
-            self.flush();
-            return;
-        }
-        let pending = self.out.len() - self.out_at;
-        let result = sys::send_two(&self.fd, &self.out[self.out_at..], data);
-        let sent = self.note_sent(result).unwrap_or(0);
-        if sent < pending {
-            self.out_at += sent;
-            self.out.extend_from_slice(data);
-        } else {
-            self.out.clear();
-            self.out_at = 0;
-            self.out.extend_from_slice(&data[sent - pending..]);
-        }
-    }
-
-    pub fn note_sent(&mut self, result: std::io::Result<usize>) -> Option<usize> {
-        match result {
-            Ok(count) => {
-                self.progress = true;
-                Some(count)
-            }
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => self.broken = true,
-                }
-                None
-            }
-        }
-    }
-
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         let Answer::File { fd, offset, left } = &mut exchange.answer else {
             return Step::Close;
         };
+        if self.inner.is_some() {
+            *left = 0;
+        }
         for _ in 0..ROUNDS {
             if *left == 0 {
                 return self.finish(core, exchange);
@@ -433,6 +400,10 @@ impl Client {
     /// The answer is out.
     pub fn finish(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
         self.served += 1;
+        self.overflow = None;
+        if self.inner.is_some() {
+            return Step::Close;
+        }
         if exchange.keep {
             self.phase = Phase::Head;
             return Step::Again;

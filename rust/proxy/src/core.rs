@@ -3,6 +3,7 @@
 use crate::address::{Address, Bind};
 use crate::balance::{Group, Keepalive, Peer};
 use crate::exchange::Exchange;
+use crate::inner::{Birth, Verdict};
 use crate::log::Logs;
 use crate::pipe::Pipes;
 use crate::pool::{Connection, Pool};
@@ -78,6 +79,9 @@ pub struct Core {
     pub wake: Arc<OwnedFd>,
     /// Clients that wait for a peer to become free.
     pub queued: Vec<u32>,
+    /// Inner requests to serve, and what came of those that are served.
+    pub births: Vec<Birth>,
+    pub verdicts: Vec<Verdict>,
 }
 
 impl Core {
@@ -108,6 +112,8 @@ impl Core {
             next_dynamic: u32::MAX,
             wake,
             queued: Vec::new(),
+            births: Vec::new(),
+            verdicts: Vec::new(),
         };
         core.tick();
         Ok(core)

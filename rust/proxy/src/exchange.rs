@@ -10,6 +10,7 @@ use crate::log::Line;
 use crate::request::{Refusal, Request};
 use crate::response;
 use crate::snapshot::{Action, Location, Snapshot};
+use crate::spool;
 use crate::vars::{Captures, Context, More, Try};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -25,6 +26,10 @@ pub enum Answer {
         left: u64,
     },
     Forward,
+    /// The request's body is read first.
+    Body,
+    /// auth_request is asked.
+    Inner,
     /// Not before so many ms.
     Delay(u64),
 }
@@ -37,6 +42,7 @@ pub struct Exchange {
     pub location: Option<usize>,
     pub incoming: Incoming,
     pub received: u64,
+    pub body: spool::Body,
     pub status: u16,
     pub body_bytes: u64,
     pub answer: Answer,
@@ -54,6 +60,9 @@ pub struct Exchange {
     /// It came from within: internal locations are open.
     pub internal: bool,
     pub named: Option<usize>,
+    /// The location whose auth_request gave leave.
+    pub authorized: Option<usize>,
+    pub mirrored: bool,
     pub cycles: u8,
     pub limited: bool,
     pub places: Vec<Place>,
@@ -114,6 +123,7 @@ impl Exchange {
                 body_bytes: self.body_bytes,
                 head_bytes: self.head_bytes,
                 received: self.received,
+                body: Some(&self.body),
                 sent: &self.sent,
                 reply: &self.reply,
                 tries: &self.tries,
@@ -181,6 +191,11 @@ impl Client {
     pub fn begin(&mut self, core: &mut Core, mut exchange: Box<Exchange>) -> Step {
         let snapshot = core.snapshot.clone();
         self.phase = Phase::Serving;
+        if self.inner.is_some() {
+            self.begin_inner(core, &mut exchange);
+            self.exchange = Some(exchange);
+            return Step::Again;
+        }
         let matched = Matched {
             captures: &mut exchange.captures,
             slots: &mut exchange.slots,
@@ -228,6 +243,11 @@ impl Client {
         }
         if let Some(last) = exchange.tries.last_mut() {
             last.ended_ms.get_or_insert(core.now_ms);
+        }
+        if self.inner.is_some() {
+            self.tell_asker(core, exchange);
+            exchange.snapshot = None;
+            return;
         }
         core.shared.counters.count(exchange.status);
         let Some(snapshot) = exchange.snapshot.take() else {

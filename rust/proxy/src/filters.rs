@@ -4,6 +4,7 @@ use crate::config;
 use crate::cookies::{self, Flags};
 use crate::forward::Fault;
 use crate::rewrite;
+use crate::spool::Keeping;
 use crate::vars::{Context, Scope, Template};
 use pcre2::bytes::Regex;
 
@@ -26,6 +27,17 @@ pub struct Options {
     pub bind: Option<Template>,
     pub limit_rate: u64,
     ignore: Vec<Vec<u8>>,
+    pub request_buffering: bool,
+    pub keeping: Keeping,
+    pub waiting: Waiting,
+}
+
+/// How much of an answer waits for a slow client, and where what memory does not hold.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub memory: usize,
+    pub disk: u64,
+    pub directory: String,
 }
 
 /// proxy_next_upstream.
@@ -133,6 +145,18 @@ pub fn compile(options: config::ProxyOptions, scope: &Scope) -> Result<Options, 
         bind: template(Some(options.bind).filter(|bind| !bind.is_empty()))?,
         limit_rate: options.limit_rate,
         ignore: lower(options.ignore),
+        request_buffering: options.request_buffering,
+        keeping: Keeping {
+            memory: options.body_memory,
+            directory: options.body_directory,
+            in_file: options.body_in_file != "off",
+            stays: options.body_in_file == "on",
+        },
+        waiting: Waiting {
+            memory: options.buffers,
+            disk: options.temp_most,
+            directory: options.temp_directory,
+        },
     })
 }
 

@@ -9,12 +9,14 @@ use crate::balance::{Group, Lease};
 use crate::conn::{Client, Step, Waiting, ROUNDS};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::filters;
 use crate::outgoing::{self, write_headers, write_target};
 use crate::pipe::Pipe;
 use crate::pool::Connection;
 use crate::reply::Reply;
 use crate::request::Refusal;
 use crate::snapshot::{Location, Proxy, Snapshot, Upstream};
+use crate::spool::Body;
 use crate::sys;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Forward {
     pub lease: Option<Lease>,
     /// The client's body does not go to the peer.
     pub discards: bool,
+    /// How much of the body that was read before went to the peer; None: there is none.
+    pub body_at: Option<u64>,
     /// No other peer is tried after this.
     pub until_ms: u64,
     pub tried: Vec<usize>,
@@ -52,6 +56,8 @@ pub struct Forward {
     pub chunk: bool, // towards the client
     pub reusable: bool,
     pub pipe: Option<Pipe>,
+    /// What waits for a slow client: None, nothing does.
+    pub waiting_room: Option<filters::Waiting>,
     pub redirect: (Vec<u8>, Vec<u8>),
     /// (bytes per second that the peer is read at, or 0; since when, in ms; read so far)
     pub rate: (u64, u64, u64),
@@ -113,6 +119,12 @@ impl Forward {
         );
         let discards = body.is_some() || !proxy.options.pass_body;
         out.extend_from_slice(&body.unwrap_or_default());
+        let goes = exchange.body.whole && !discards && exchange.error.is_none();
+        let mut body_at = goes.then_some(0);
+        if goes && exchange.body.path().is_none() && exchange.body.length() <= REPLAY as u64 {
+            out.extend_from_slice(exchange.body.in_memory());
+            body_at = None;
+        }
         Some(Forward {
             group,
             key,
@@ -121,6 +133,7 @@ impl Forward {
             lease: None,
             rate: (proxy.options.limit_rate, core.now_ms, 0),
             discards,
+            body_at,
             until_ms: match proxy.options.next.timeout_ms {
                 0 => u64::MAX,
                 ms => core.now_ms + ms,
@@ -140,6 +153,7 @@ impl Forward {
             chunk: false,
             reusable: false,
             pipe: None,
+            waiting_room: Some(proxy.options.waiting.clone()).filter(|room| room.memory > 0),
             redirect,
             timeouts: [
                 proxy.connect_timeout_ms,
@@ -174,6 +188,11 @@ impl Forward {
         waits.then(|| since_ms + (read / rate.max(1)) * 1000 + 1)
     }
 
+    /// What of the body that was read before is still to go to the peer.
+    pub fn body_left(&self, body: &Body) -> u64 {
+        self.body_at.map_or(0, |at| body.length() - at)
+    }
+
     pub fn pending(&self) -> usize {
         self.out.len() - self.out_at
     }
@@ -185,13 +204,41 @@ impl Forward {
             .is_some_and(|found| found.connecting);
         if connecting {
             Waiting::Connect(self.timeouts[0])
-        } else if self.pending() > 0 {
+        } else if self.pending() > 0 || self.body_left(&exchange.body) > 0 {
             Waiting::PeerSend(self.timeouts[1])
         } else if !exchange.incoming.done() && !self.tunnel {
             Waiting::Body
         } else {
             Waiting::PeerRead(self.timeouts[2])
         }
+    }
+
+    /// Send of the body that was read before what the peer takes.
+    fn send_body(&mut self, exchange: &mut Exchange) -> Result<bool, Fault> {
+        let mut moved = false;
+        while self.pending() == 0 && self.body_left(&exchange.body) > 0 && !self.deaf {
+            let at = self.body_at.unwrap_or(0);
+            let Some(connection) = self.connection.as_mut().filter(|found| found.writable) else {
+                break;
+            };
+            match exchange.body.send(&connection.fd, at) {
+                Ok(0) => return Err(Fault::Error("the body's file became shorter".into())),
+                Ok(count) => {
+                    self.body_at = Some(at + count as u64);
+                    moved = true;
+                    if let Some(last) = exchange.tries.last_mut() {
+                        last.sent += count as u64;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => connection.writable = false,
+                    ErrorKind::Interrupted => {}
+                    _ if connection.readable => self.deaf = true,
+                    _ => return Err(Fault::Error(error.to_string())),
+                },
+            }
+        }
+        Ok(moved)
     }
 
     /// Send what is pending to the peer; whether anything went.
@@ -220,6 +267,7 @@ impl Forward {
                 },
             }
         }
+        moved |= self.send_body(exchange)?;
         if self.tunnel && self.pending() == 0 {
             self.out = Vec::new();
             self.out_at = 0;
@@ -276,7 +324,7 @@ impl Client {
                 return self.abandon(core, forward);
             }
             let piped = forward.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
-            let flushed = self.out_at == self.out.len() && !piped;
+            let flushed = self.is_flushed() && !piped;
             if matches!(forward.reply, Reply::Done) {
                 self.forward = Some(forward);
                 return self.reply_done(core, exchange, flushed);
@@ -295,7 +343,10 @@ impl Client {
                 } else if flushed {
                     forward.waiting(exchange)
                 } else {
-                    Waiting::ClientSend
+                    match self.is_late(core.now_ms) {
+                        Some(at_ms) if self.has_room(&forward) => Waiting::Until(at_ms),
+                        _ => Waiting::ClientSend,
+                    }
                 };
                 self.forward = Some(forward);
                 return Step::Wait(waiting);
@@ -307,7 +358,8 @@ impl Client {
 
     fn reply_done(&mut self, core: &mut Core, exchange: &mut Exchange, flushed: bool) -> Step {
         if let Some(mut forward) = self.forward.take() {
-            let whole = exchange.incoming.done() && forward.pending() == 0 && !forward.deaf;
+            let sent = forward.pending() == 0 && forward.body_left(&exchange.body) == 0;
+            let whole = exchange.incoming.done() && sent && !forward.deaf;
             let reusable = forward.reusable && whole;
             self.note_answer(core, exchange, &mut forward, false);
             self.let_go(core, &mut forward, reusable);

@@ -16,7 +16,11 @@ impl Client {
         let Some(location) = exchange.location_of(&snapshot) else {
             return;
         };
-        if location.headers.is_empty() && location.expires.is_none() && !snapshot.wants_sent {
+        if location.headers.is_empty()
+            && location.expires.is_none()
+            && !snapshot.wants_sent
+            && self.inner.is_none()
+        {
             return;
         }
         let usual = matches!(
@@ -35,7 +39,7 @@ impl Client {
             exchange.sent.extend_from_slice(&out[start..]);
             self.add_lines(exchange, &location.headers, usual, start, &mut out);
         }
-        if snapshot.wants_sent {
+        if snapshot.wants_sent || self.inner.is_some() {
             exchange.sent.clear();
             exchange.sent.extend_from_slice(&out[start..]);
         }

@@ -171,6 +171,16 @@ impl Compiler<'_> {
             Some(expires) => Some((self.template(&expires.value)?, expires.modified)),
             None => None,
         };
+        let template = |text: &String| Template::compile(text, self.scope);
+        let auth = location.auth.as_ref().map(template).transpose()?;
+        let mirrors = location.mirrors.iter().map(template);
+        let mirrors = mirrors.collect::<Result<Vec<_>, _>>()?;
+        let mut auth_sets = Vec::new();
+        for (variable, value) in &location.auth_sets {
+            let slot = self.scope.slots.get(variable).copied();
+            let slot = slot.ok_or_else(|| format!("auth_request_set: ${variable}?"))?;
+            auth_sets.push((slot, template(value)?));
+        }
         let real_ip = match location.real_ip {
             None => None,
             Some(real) => {
@@ -242,6 +252,10 @@ impl Compiler<'_> {
             try_files,
             real_ip,
             absolute_redirect: location.absolute_redirect.unwrap_or(true),
+            auth,
+            auth_sets,
+            mirrors,
+            mirror_body: location.mirror_body,
         });
         Ok(self.locations.len() - 1)
     }

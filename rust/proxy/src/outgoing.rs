@@ -135,17 +135,23 @@ pub fn write_headers(
         let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
         return;
     }
+    let whole = exchange.body.length();
     match request.body {
         _ if !proxy.options.pass_body => {}
         _ if exchange.error.is_some() => {}
-        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        _ if exchange.body.whole && whole > 0 => {
+            let _ = write!(out, "Content-Length: {whole}\r\n");
+        }
+        Body::Chunked if !exchange.body.whole => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n")
+        }
         Body::Length(length) => {
             let _ = write!(out, "Content-Length: {length}\r\n");
         }
-        Body::None if request.method == Method::Once => {
+        Body::Chunked | Body::None if request.method == Method::Once => {
             out.extend_from_slice(b"Content-Length: 0\r\n");
         }
-        Body::None => {}
+        Body::Chunked | Body::None => {}
     }
     out.extend_from_slice(b"\r\n");
 }

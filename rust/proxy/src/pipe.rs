@@ -1,6 +1,7 @@
 //! Long bodies from peer to client without a copy: socket, pipe, socket (splice(2)).
 
 use crate::sys;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -30,6 +31,13 @@ impl Pipe {
     pub fn fill(&mut self, from: &OwnedFd, most: u64) -> io::Result<usize> {
         let count = sys::splice(from, &self.into, most.min(SIZE as u64) as usize, false)?;
         self.held += count;
+        Ok(count)
+    }
+
+    /// To a file, at this place of it.
+    pub fn spill(&mut self, to: &File, at: u64) -> io::Result<usize> {
+        let count = sys::splice_to_file(&self.out_of, to, at, self.held)?;
+        self.held -= count;
         Ok(count)
     }
 

@@ -6,9 +6,10 @@ use crate::conn::{Client, Incoming};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::forward::{Fault, Forward};
-use crate::pipe::{self, Pipe};
+use crate::pipe;
 use crate::request::Method;
 use crate::response::{self, Framing, Passing, PeerHead};
+use crate::slow::no_room;
 use crate::sys;
 use std::io::ErrorKind;
 
@@ -31,11 +32,24 @@ impl Client {
         exchange: &mut Exchange,
         forward: &mut Forward,
     ) -> Result<bool, Fault> {
-        if !self.flush() || matches!(forward.reply, Reply::Done) {
+        let piped = forward.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+        let flushed = self.flush();
+        if flushed && !piped {
+            self.slow_ms = None;
+        } else {
+            self.slow_ms.get_or_insert(core.now_ms);
+        }
+        let waits = !flushed && (!self.has_room(forward) || self.is_late(core.now_ms).is_some());
+        if matches!(forward.reply, Reply::Done) || waits {
             return Ok(false);
         }
-        if let Reply::Length(left) = forward.reply {
-            if forward.pipe.is_none() && left >= pipe::LEAST && forward.rate.0 == 0 {
+        if let (true, Reply::Length(left)) = (flushed, &forward.reply) {
+            let left = *left;
+            if forward.pipe.is_none()
+                && left >= pipe::LEAST
+                && forward.rate.0 == 0
+                && self.inner.is_none()
+            {
                 forward.pipe = core.pipes.take();
             }
             if let Some(pipe) = forward.pipe.take() {
@@ -59,7 +73,7 @@ impl Client {
                 if let Some(last) = exchange.tries.last_mut() {
                     last.received += count as u64;
                 }
-                self.pass(core, exchange, forward, &scratch[..count])
+                self.pass_or_keep(core, exchange, forward, &scratch[..count], flushed)
                     .map(|()| true)
             }
             Err(error) => match error.kind() {
@@ -73,60 +87,20 @@ impl Client {
         };
         core.scratch = scratch;
         if matches!(forward.reply, Reply::Done) {
-            if forward.chunk {
-                self.out.extend_from_slice(chunked::END);
+            let spilled = self.overflow.as_mut().filter(|found| found.held() > 0);
+            match spilled {
+                Some(overflow) if forward.chunk => {
+                    overflow.append(chunked::END).map_err(no_room)?;
+                }
+                None if forward.chunk => self.out.extend_from_slice(chunked::END),
+                _ => {}
             }
             self.flush();
         }
         result
     }
 
-    /// Empty the pipe to the client, then fill it from the peer. `left` is still to come from there.
-    fn take_spliced(
-        &mut self,
-        core: &mut Core,
-        exchange: &mut Exchange,
-        forward: &mut Forward,
-        mut pipe: Pipe,
-        mut left: u64,
-    ) -> Result<bool, Fault> {
-        let mut moved = false;
-        if pipe.held() > 0 && self.writable {
-            let result = pipe.empty(&self.fd, left > 0);
-            moved = self.note_sent(result).is_some();
-        }
-        if let (0, Some(connection)) = (pipe.held(), &mut forward.connection) {
-            if left > 0 && connection.readable {
-                match pipe.fill(&connection.fd, left) {
-                    Ok(0) => return peer_ended(forward),
-                    Ok(count) => {
-                        left -= count as u64;
-                        exchange.body_bytes += count as u64;
-                        if let Some(last) = exchange.tries.last_mut() {
-                            last.received += count as u64;
-                            last.length += count as u64;
-                        }
-                        moved = true;
-                    }
-                    Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => connection.readable = connection.ended,
-                        ErrorKind::Interrupted => moved = true,
-                        _ => return Err(Fault::Error(error.to_string())),
-                    },
-                }
-            }
-        }
-        if left == 0 && pipe.held() == 0 {
-            forward.reply = Reply::Done;
-            core.pipes.give_back(pipe);
-        } else {
-            forward.reply = Reply::Length(left);
-            forward.pipe = Some(pipe);
-        }
-        Ok(moved)
-    }
-
-    fn pass(
+    pub fn pass(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
@@ -216,6 +190,7 @@ impl Client {
             exchange.status = answer;
         }
         forward.answered = true;
+        self.heed_buffering(exchange, forward, &data[..head.length]);
         self.note_answer(core, exchange, forward, true);
         forward.reusable = head.reusable;
         exchange.keep &= exchange.incoming.done();
@@ -266,6 +241,22 @@ impl Client {
         let paged = options.intercept_errors && exchange.error.is_none();
         let page = paged.then(|| self.page_of(exchange, status)).flatten();
         page.map(|_| Fault::Intercepted(status))
+    }
+
+    /// X-Accel-Buffering.
+    fn heed_buffering(&self, exchange: &Exchange, forward: &mut Forward, head: &[u8]) {
+        let name = b"x-accel-buffering";
+        let mut found = response::lines(head).filter(|line| line.0.eq_ignore_ascii_case(name));
+        let Some(options) = exchange.options().filter(|options| !options.ignores(name)) else {
+            return;
+        };
+        match found.next() {
+            Some((_, value)) if value.eq_ignore_ascii_case(b"no") => forward.waiting_room = None,
+            Some((_, value)) if value.eq_ignore_ascii_case(b"yes") => {
+                forward.waiting_room = Some(options.waiting.clone()).filter(|room| room.memory > 0);
+            }
+            _ => {}
+        }
     }
 
     /// Both sides speak another protocol from here on: bytes are passed both ways as they are.
@@ -398,7 +389,7 @@ fn elsewhere(exchange: &Exchange, head: &[u8]) -> Option<Vec<u8>> {
     (!options.ignores(name) && !target.is_empty()).then(|| target.to_vec())
 }
 
-fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {
+pub fn peer_ended(forward: &mut Forward) -> Result<bool, Fault> {
     if let Reply::UntilClose = forward.reply {
         forward.reply = Reply::Done;
         return Ok(true);

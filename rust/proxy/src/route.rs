@@ -9,10 +9,9 @@ use crate::conn::Client;
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::files;
-use crate::forward::Forward;
 use crate::limits::Verdict;
 use crate::locations::{Found, Matched};
-use crate::request::{normalise, Body};
+use crate::request::Body;
 use crate::rewrite::{self, Code, Outcome, View};
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::status;
@@ -23,7 +22,7 @@ use std::sync::Arc;
 
 const MOST_CYCLES: u8 = 10;
 
-enum Next {
+pub enum Next {
     Again,
     Done,
 }
@@ -142,7 +141,20 @@ impl Client {
             }
             return Next::Done;
         }
-        if let Some(status) = self.refused(exchange, snapshot, location) {
+        let refused = match self.inner {
+            Some(_) => None, // who asked was judged
+            None => self.refused(exchange, snapshot, location),
+        };
+        let ruled = !location.access.is_empty() || location.basic.is_some();
+        let settled = match location.satisfy_any {
+            true => refused.is_none() && ruled,
+            false => refused.is_some(),
+        };
+        if !settled && self.ask_leave(core, exchange, location) {
+            return Next::Done;
+        }
+        let leave = location.satisfy_any && exchange.authorized == exchange.location;
+        if let Some(status) = refused.filter(|_| !leave) {
             if status == 401 {
                 self.challenge(core, exchange, snapshot, location);
             } else {
@@ -158,25 +170,26 @@ impl Client {
         self.content(core, exchange, snapshot, location)
     }
 
-    fn content(
+    pub fn content(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
         snapshot: &Arc<Snapshot>,
         location: &Location,
     ) -> Next {
+        let mirrors = !location.mirrors.is_empty() && self.inner.is_none() && !exchange.mirrored;
+        let buffers =
+            matches!(&location.action, Action::Proxy(proxy) if proxy.options.request_buffering);
+        if !exchange.incoming.done() && (buffers || mirrors && location.mirror_body) {
+            self.ask_for_body(exchange);
+            exchange.answer = Answer::Body;
+            return Next::Done;
+        }
+        if mirrors {
+            self.mirror(core, exchange, location);
+        }
         match &location.action {
-            Action::Proxy(proxy) => {
-                let Some(forward) = Forward::new(core, snapshot, exchange, self, proxy, location)
-                else {
-                    self.fail(core, exchange, 502);
-                    return Next::Done;
-                };
-                exchange.answer = Answer::Forward;
-                exchange.group = Some(forward.group.clone());
-                self.forward = Some(Box::new(forward));
-                self.choose_peer(core, exchange);
-            }
+            Action::Proxy(proxy) => self.forward_to(core, exchange, snapshot, proxy, location),
             Action::Files(files) => {
                 let uri = std::mem::take(&mut exchange.request.uri);
                 if uri.ends_with(b"/") {
@@ -310,7 +323,7 @@ impl Client {
     }
 
     /// Go on with another path, or with a named location; None is never returned.
-    fn redirect_within(
+    pub fn redirect_within(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
@@ -331,31 +344,6 @@ impl Client {
         }
         set_uri(exchange, target);
         Some(Next::Again)
-    }
-
-    /// A peer said that the answer is at this path, or at this name, of ours.
-    pub fn go_elsewhere(&mut self, core: &mut Core, exchange: &mut Exchange, target: &[u8]) {
-        exchange.error = None;
-        if target.starts_with(b"@") {
-            if let Some(Next::Done) = self.redirect_within(core, exchange, target) {
-                return;
-            }
-        } else {
-            let question = target.iter().position(|byte| *byte == b'?');
-            let path = &target[..question.unwrap_or(target.len())];
-            let mut uri = Vec::new();
-            let decoded = crate::rewrite::unescape(path);
-            let up = decoded
-                .split(|byte| *byte == b'/')
-                .any(|part| part == b"..");
-            if up || !path.starts_with(b"/") || normalise(path, &mut uri).is_err() {
-                return self.fail(core, exchange, 404);
-            }
-            exchange.request.become_get();
-            set_uri(exchange, target);
-            exchange.request.uri = uri;
-        }
-        self.route(core, exchange);
     }
 
     /// limit_conn and limit_req: a status when it ends here, 0 when it waits.

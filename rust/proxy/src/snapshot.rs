@@ -32,6 +32,7 @@ pub struct Snapshot {
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
+    pub wants_body: bool,
     addresses: HashMap<SocketAddr, Names>,
     logs: HashMap<String, Arc<LogFile>>,
 }
@@ -87,6 +88,10 @@ pub struct Location {
     /// (whom to believe, the header's name, through all that are believed)
     pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
     pub absolute_redirect: bool,
+    pub auth: Option<Template>,
+    pub auth_sets: Vec<(usize, Template)>,
+    pub mirrors: Vec<Template>,
+    pub mirror_body: bool,
 }
 
 pub struct ErrorPage {
@@ -187,6 +192,7 @@ impl Snapshot {
             zones,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
+            wants_body: scope.wants_body.get(),
             addresses,
             logs,
         })

@@ -257,7 +257,12 @@ pub fn send_two(fd: &OwnedFd, first: &[u8], second: &[u8]) -> io::Result<usize> 
     check_size(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
 }
 
-pub fn send_file(to: &OwnedFd, from: &OwnedFd, offset: &mut u64, count: u64) -> io::Result<usize> {
+pub fn send_file(
+    to: &OwnedFd,
+    from: &impl AsRawFd,
+    offset: &mut u64,
+    count: u64,
+) -> io::Result<usize> {
     let mut position = *offset as libc::off_t;
     let count = count.min(1 << 20) as usize;
     let sent = check_size(unsafe {
@@ -288,6 +293,27 @@ pub fn splice(from: &OwnedFd, to: &OwnedFd, count: usize, more: bool) -> io::Res
             null,
             count,
             libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more,
+        )
+    })
+}
+
+/// Move up to `count` bytes from a pipe to a place in a file.
+pub fn splice_to_file(
+    from: &OwnedFd,
+    to: &impl AsRawFd,
+    at: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let mut position = at as libc::off64_t;
+    let null = std::ptr::null_mut();
+    check_size(unsafe {
+        libc::splice(
+            from.as_raw_fd(),
+            null,
+            to.as_raw_fd(),
+            &mut position,
+            count,
+            0,
         )
     })
 }

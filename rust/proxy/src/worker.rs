@@ -78,6 +78,7 @@ impl Worker {
             for index in due.drain(..) {
                 self.time_up(index);
             }
+            self.serve_inner();
             self.sweep();
         }
         self.core.logs.flush();
@@ -236,14 +237,48 @@ impl Worker {
         self.accept_again_ms = self.core.now_ms + 100;
     }
 
-    fn adopt(&mut self, fd: OwnedFd, address: SocketAddr, local: SocketAddr) {
-        let index = self.free.pop().unwrap_or_else(|| {
+    fn vacancy(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: 0,
                 client: None,
             });
             self.slots.len() as u32 - 1
-        });
+        })
+    }
+
+    /// Inner requests, and what came of them.
+    fn serve_inner(&mut self) {
+        while !(self.core.births.is_empty() && self.core.verdicts.is_empty()) {
+            for birth in std::mem::take(&mut self.core.births) {
+                let fd = sys::event_fd().ok().filter(|_| self.live < self.most);
+                let Some(fd) = fd else {
+                    self.core.verdicts.extend(birth.inner.broken()); // a mirror is left out
+                    continue;
+                };
+                let index = self.vacancy();
+                self.live += 1;
+                let mut client = Box::new(Client::new(fd, index, birth.address, birth.local));
+                client.readable = false;
+                client.serial = self.core.ticket();
+                client.buffer = birth.head;
+                client.inner = Some(birth.inner);
+                self.drive(index, client, |client, core| client.drive(core));
+            }
+            for verdict in std::mem::take(&mut self.core.verdicts) {
+                let (index, serial) = verdict.asker;
+                let slot = &mut self.slots[index as usize].client;
+                if slot.as_ref().is_some_and(|client| client.serial == serial) {
+                    if let Some(client) = slot.take() {
+                        self.drive(index, client, |client, core| client.judged(core, verdict));
+                    }
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, address: SocketAddr, local: SocketAddr) {
+        let index = self.vacancy();
         let token = token(Kind::Client, self.slots[index as usize].generation, index);
         if sys::epoll_add(&self.core.epoll, fd.as_raw_fd(), token, sys::CONNECTION).is_err() {
             self.free.push(index);
@@ -332,6 +367,7 @@ impl Worker {
         work: impl FnOnce(&mut Client, &mut Core) -> bool,
     ) {
         let core = &mut self.core;
+        let broken = client.inner.as_ref().and_then(|inner| inner.broken());
         match catch_unwind(AssertUnwindSafe(|| work(&mut client, core))) {
             Ok(true) => self.slots[index as usize].client = Some(client),
             Ok(false) => {
@@ -341,6 +377,7 @@ impl Worker {
             }
             Err(_) => {
                 drop(client);
+                self.core.verdicts.extend(broken); // nobody is to wait for it
                 self.core.scratch.resize(SCRATCH, 0); // it may have been on loan
                 self.core.free_routes_of(index);
                 self.core.shared.counters.panics.fetch_add(1, Relaxed);

@@ -3,6 +3,7 @@
 use crate::maps::Map;
 use crate::request::Request;
 use crate::snapshot::Location;
+use crate::spool::Body;
 use std::net::SocketAddr;
 
 /// The parentheses of the regular expression that matched last.
@@ -53,6 +54,7 @@ pub struct More<'a> {
     pub body_bytes: u64,
     pub head_bytes: u64,
     pub received: u64,
+    pub body: Option<&'a Body>,
     pub sent: &'a [u8],
     pub reply: &'a [u8],
     pub tries: &'a [Try],

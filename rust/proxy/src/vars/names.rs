@@ -54,6 +54,8 @@ pub enum Variable {
     UpstreamSent,
     UpstreamReceived,
     ReplyCookie(Vec<u8>),
+    RequestBody,
+    RequestBodyFile,
     Header(Vec<u8>),
     Argument(Vec<u8>),
     Cookie(Vec<u8>),
@@ -89,6 +91,8 @@ const PLAIN: &[(&str, Variable)] = &[
     ("request", Variable::RequestLine),
     ("request_length", Variable::RequestLength),
     ("request_time", Variable::RequestTime),
+    ("request_body", Variable::RequestBody),
+    ("request_body_file", Variable::RequestBodyFile),
     ("request_completion", Variable::RequestCompletion),
     ("server_addr", Variable::ServerAddr),
     ("server_port", Variable::ServerPort),
@@ -134,6 +138,9 @@ impl Variable {
             return Some(Variable::Capture(number));
         }
         if let Some((_, variable)) = PLAIN.iter().find(|(known, _)| *known == name) {
+            if name == "request_body" {
+                scope.wants_body.set(true);
+            }
             return Some(variable.clone());
         }
         let rest = |prefix| {

@@ -3,7 +3,7 @@
 use super::context::{Context, More, Try};
 use super::lines::{argument, cookie, forwarded_for, head_line, header, joined, set_cookie};
 use super::names::Variable;
-use crate::sys;
+use crate::{spool, sys};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -105,6 +105,14 @@ impl Variable {
             Variable::UpstreamSent => return tries(more, out, |each, out| show(out, each.sent)),
             Variable::UpstreamReceived => {
                 return tries(more, out, |each, out| show(out, each.received))
+            }
+            Variable::RequestBody => {
+                let body = more.body.map(spool::Body::in_memory);
+                return some(body.filter(|body| !body.is_empty()), out);
+            }
+            Variable::RequestBodyFile => {
+                let path = more.body.and_then(spool::Body::path);
+                return some(path.map(|path| path.as_os_str().as_encoded_bytes()), out);
             }
             Variable::ReplyCookie(name) => return set_cookie(more.reply, name, out),
             Variable::Header(name) => return joined(request, name, out),
