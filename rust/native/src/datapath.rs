@@ -297,7 +297,9 @@ impl Datapath {
     }
 
     fn connections(&self, py: Python<'_>, most: usize) -> PyResult<Vec<ConnectionRow>> {
-        let found = py.detach(|| self.lock().connections(most)).map_err(raised)?;
+        let found = py
+            .detach(|| self.lock().connections(most))
+            .map_err(raised)?;
         let end = |(address, port): (IpAddr, u16)| (address.to_string(), port);
         Ok(found
             .into_iter()
