@@ -195,6 +195,10 @@ def test_ipvsadm_lists_and_changes_it_while_it_runs(node: Node) -> None:
     ]
     connections, packets = ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2:4]
     assert int(connections) > 0 and int(packets) > 0
+    ipvsadm(f"-Z -t {web}")
+    assert ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2] == "0"
+    assert node.site.asks() == "r2"
+    assert ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2] == "1"
     with node.site.connect() as held:
         assert says(held) == "r2"
         host, port = held.getsockname()

@@ -138,11 +138,22 @@ def test_the_directors_changes_have_them_and_drop_them() -> None:
     for line in (f"-d -t {VIP} -r 10.0.0.11", "-A -t 10.0.0.101:80 -s rr"):
         request = encode(message(parse(shlex.split(line)))).hex()
         changes.obey(Asked("ipvs", "test", request=request))
-    assert events == [
+    assert events[:2] == [
         "10.0.0.11:80 was removed from TCP 10.0.0.100:80",
         "TCP 10.0.0.101:80 rr was added",
     ]
     assert [len(each.real_servers) for each in changes.services] == [1, 0]
+
+    def zeroed(line: str) -> list[str] | None:
+        request = encode(message(parse(shlex.split(line)))).hex()
+        found = changes.zeroed(Asked("ipvs", "test", request=request))
+        return None if found is None else [str(address) for _, address, _ in found]
+
+    assert zeroed("-Z") == zeroed(f"-Z -t {VIP}") == ["10.0.0.12"]
+    assert zeroed("-Z -t 10.0.0.101:80") == []
+    assert zeroed("-C") is None
+    with pytest.raises(RefusedError, match="No such service"):
+        zeroed("-Z -t 10.0.0.99:80")
     with pytest.raises(ValueError, match="not a message of IPVS"):
         changes.obey(Asked("ipvs", "test", request="ff"))
     changes.obey(Asked("reset", "test"))

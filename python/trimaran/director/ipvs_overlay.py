@@ -48,6 +48,7 @@ VERBS = {
     Command.SET_DEST: "was changed in",
     Command.DEL_DEST: "was removed from",
     Command.FLUSH: "every virtual service was removed",
+    Command.ZERO: "counters were set to 0",
 }
 
 
@@ -60,10 +61,22 @@ def told(message: Message) -> str:
     if message.service is None:
         return VERBS[message.command]
     service = " ".join((*name(message.service).split(), message.service.scheduler)).strip()
+    if message.command is Command.ZERO:
+        return f"{service}: {VERBS[message.command]}"
     if message.destination is None:
         return f"{service} {VERBS[message.command]}"
     there = message.destination
     return f"{end(there.address, there.port)} {VERBS[message.command]} {service}"
+
+
+def named(message: Message, services: Services) -> Services:
+    """The service that a message names, or all. Raises RefusedError."""
+    if message.service is None:
+        return services
+    found = _find(services, message.service.key)
+    if found is None:
+        raise _refused(message.command, errno.ESRCH)
+    return (found,)
 
 
 def changed(message: Message, overlay: Overlay, configured: Services, cause: str) -> Overlay:
@@ -73,7 +86,7 @@ def changed(message: Message, overlay: Overlay, configured: Services, cause: str
         for service in now:
             overlay = _without_service(overlay, configured, service, cause)
         return overlay
-    if message.service is None or message.command not in VERBS:
+    if message.service is None or message.command not in VERBS or message.command is Command.ZERO:
         raise RefusedError("this director cannot do that while it runs")
     there = _find(now, message.service.key)
     match message.command:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trimaran.director import ipvs_overlay
-from trimaran.director.ipvs_wire import decode
+from trimaran.director.ipvs_wire import Command, decode
 from trimaran.director.overlay import (
     Overlay,
     OverlayError,
@@ -96,6 +96,18 @@ class DirectorChanges:
             )
         )
         return self._tell(asked, found)
+
+    def zeroed(self, asked: Asked) -> list[RealKey] | None:
+        """The real servers whose counters are to begin at 0 again; None when something else is
+        asked. Raises OverlayError."""
+        if asked.verb != "ipvs":
+            return None
+        message = decode(bytes.fromhex(asked.request))
+        if message.command is not Command.ZERO:
+            return None
+        services = ipvs_overlay.named(message, self.services)
+        self._event("director.ipvsadm", "ipvsadm", ipvs_overlay.told(message), asked.cause, {})
+        return [key_of(service, real) for service in services for real in service.real_servers]
 
     def _ipvs(self, asked: Asked) -> list[dict[str, Any]]:
         message = decode(bytes.fromhex(asked.request))

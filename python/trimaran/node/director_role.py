@@ -26,6 +26,7 @@ from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import clock, neighbours
+from trimaran.system.datapath import NOTHING, Traffic
 from trimaran.system.director_condition import Condition, Figures, Machine
 from trimaran.system.director_machine import DirectorMachine
 from trimaran.system.errors import CannotRunError
@@ -58,6 +59,7 @@ class DirectorRole:
         services = self._changes.services
         self._health = DirectorHealth(services, self._event, self._flips.set, self._quorum)
         sync = settings.flow_sync
+        self._zero: dict[RealKey, Traffic] = {}  # what was counted when somebody said -Z
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
     async def run(self) -> None:
@@ -203,7 +205,7 @@ class DirectorRole:
 
     async def _answer(self, message: Message) -> None:
         if message["name"] == "change":
-            self._change(message)
+            await self._change(message)
             return
         if message["name"] == "connections":
             await self._tell_connections(message)
@@ -253,13 +255,19 @@ class DirectorRole:
         value = {"verdict": outcome.verdict, "reasons": outcome.reasons, "lines": lines}
         self._say("reply", id=message["id"], value=value)
 
-    def _change(self, message: Message) -> None:
+    async def _change(self, message: Message) -> None:
         """What operators ask for: answered with all that was ever changed, for whoever starts us
         the next time."""
         try:
             asked = from_plain(Asked, message["arguments"])
-            rows = self._changes.obey(asked)
-        except ValueError as error:
+            zeroed = self._changes.zeroed(asked)
+            if zeroed is None:
+                rows = self._changes.obey(asked)
+            else:
+                figures = await self._in_thread(self._machine.figures)
+                self._zero.update({key: figures.traffic.get(key, NOTHING) for key in zeroed})
+                rows = []
+        except (OSError, ValueError) as error:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._health.adopt(self._changes.services)
@@ -312,7 +320,7 @@ class DirectorRole:
         key = key_of(service, real)
         said = self._changes.overlay.server(server_place(service, real))
         active, inactive = figures.flows.get(key, (0, 0))
-        traffic = figures.traffic.get(key)
+        traffic = figures.traffic.get(key, NOTHING).since(self._zero.get(key, NOTHING))
         return {
             "name": real.name,
             "address": str(real.address),
@@ -322,9 +330,9 @@ class DirectorRole:
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
-            "connections": traffic.connections if traffic else 0,
-            "packets": traffic.packets if traffic else 0,
-            "bytes": traffic.bytes if traffic else 0,
+            "connections": traffic.connections,
+            "packets": traffic.packets,
+            "bytes": traffic.bytes,
             "listed": key in listed,
             "sorry": self._health.is_sorry(key),
             **self._changes.row(key, said),

@@ -47,6 +47,19 @@ class Traffic:
     bytes: int
     connections: int
 
+    def since(self, earlier: "Traffic") -> "Traffic":
+        """What came after `earlier`; all, if a counter began anew meanwhile."""
+        if earlier.packets > self.packets:
+            return self
+        return Traffic(
+            self.packets - earlier.packets,
+            self.bytes - earlier.bytes,
+            self.connections - earlier.connections,
+        )
+
+
+NOTHING = Traffic(0, 0, 0)
+
 
 @dataclass(frozen=True)
 class Count:
