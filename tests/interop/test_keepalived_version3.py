@@ -1,4 +1,4 @@
-"""Version 3 beside real keepalived: IPv4 and IPv6, multicast and unicast, intervals of 50 ms.
+"""Version 3 beside real keepalived: IPv4 and IPv6, multicast and unicast.
 All that is asserted is seen from outside, or said by the other side."""
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from trimaran.vrrp.packet import Checksum, Peer
 from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
 OURS, THEIRS, OBSERVER = "192.168.31.93", "192.168.31.91", "192.168.31.200"
-INTERVAL_S = 0.05
+INTERVAL_S = 0.25  # a busy machine holds a process up for a tenth of a second and more
 NOISE_S = 2.0
 
 
@@ -136,7 +136,9 @@ def test_another_interval_is_learnt(pair: Pair) -> None:
     pair.wait_holder("theirs", 3)
     ours = pair.ours(101, advert_interval_s=0.01)
     warning = ours.wait_for(kind="event", name="vrrp.warning")
-    assert warning["message"] == f"front: {THEIRS} advertises every 0.05 s, unlike this node"
+    assert (
+        warning["message"] == f"front: {THEIRS} advertises every {INTERVAL_S} s, unlike this node"
+    )
     heard = router(ours)["counters"]["adverts_received"]  # type: ignore[index]
     wait_until(
         "forty adverts",

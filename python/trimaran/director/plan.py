@@ -114,34 +114,29 @@ def desired(
     # servers that its flows still name.
     known = {(real.service, real.address, real.port): i for i, real in found.reals.items()}
     chosen = {index for slots in found.slots.values() for index in slots}
-    wanted = {
-        (wanted_services[listen_of(service)].index, real.address, real.port)
-        for service in services
-        for real in service.real_servers
-    }
-    kept = {  # where no table names it no new flow can, and `busy` was counted after that
-        index: replace(real, listed=False)
-        for index, real in found.reals.items()
-        if (real.service, real.address, real.port) not in wanted
-        and (real.listed or index in chosen or busy is None or index in busy)
-    }
     free = (i for i in range(MAX_REALS) if i not in found.reals)
-    reals: dict[int, Real] = dict(kept)
+    reals: dict[int, Real] = {}
     slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
     for service in services:
-        index = wanted_services[listen_of(service)].index
+        listen = listen_of(service)
+        index = wanted_services[listen].index
         weighted: list[tuple[int, int]] = []
         for real in service.real_servers:
-            key = key_of(service, real)
+            listed = (listen, real.address, real.port) not in down
             place = known.get((index, real.address, real.port))
             if place is None:
                 place = _next(free, "real servers", MAX_REALS)
             local = real.address in own
             hop, tunnel = (None, None) if local else _way(real, hops, ways)
-            reals[place] = Real(real.address, real.port, index, key not in down, hop, local, tunnel)
-            if key not in down and reals[place].reachable:
+            reals[place] = Real(real.address, real.port, index, listed, hop, local, tunnel)
+            if listed and reals[place].reachable:
                 weighted.append((place, real.weight))
         slots[index] = turns(service.scheduler, weighted)
+    for place, gone in found.reals.items():
+        # Where no table names it no new flow can, and `busy` was counted after that.
+        may_be_named = gone.listed or place in chosen or busy is None or place in busy
+        if place not in reals and may_be_named:
+            reals[place] = replace(gone, listed=False)
     return Tables(wanted_services, reals, slots)
 
 

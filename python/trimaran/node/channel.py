@@ -8,6 +8,7 @@ import socket
 import threading
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 CHANNEL_VARIABLE = "TRIMARAN_CHANNEL_FD"
 MAX_LINE = 8 << 20  # bytes; a configuration of thousands of services fits
 
+_SO_SNDBUFFORCE = 32
 _DESCRIPTORS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 _ROOM = socket.CMSG_SPACE(_DESCRIPTORS_AT_ONCE * array("i").itemsize)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -43,8 +45,12 @@ class Channel:
 
     @classmethod
     def inherited(cls) -> "Channel":
-        """The role's end, from the descriptor named in the environment."""
-        return cls(socket.socket(fileno=int(os.environ.pop(CHANNEL_VARIABLE))))
+        """The role's end, from the descriptor named in the environment. What it says at once (the
+        status of hundreds of virtual routers) fits into its buffer."""
+        connection = socket.socket(fileno=int(os.environ.pop(CHANNEL_VARIABLE)))
+        with suppress(PermissionError):
+            connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, MAX_LINE)
+        return cls(connection)
 
     def fileno(self) -> int:
         """The descriptor to wait on for reading; -1 once closed."""

@@ -46,7 +46,8 @@ class Port:
             return
         try:
             for lane in {key[0] for key in self.routers} - self.sockets.keys():
-                self.sockets[lane] = VrrpSocket(link.index, lane)
+                ids = [router_id for each, router_id in self.routers if each == lane]
+                self.sockets[lane] = VrrpSocket(link.index, lane, ids)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise

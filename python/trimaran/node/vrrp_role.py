@@ -204,7 +204,14 @@ class VrrpRole:
             return {"error": f"the vrrp role does not know '{name}'; it knows 'status'"}
         now = clock.now()
         routers = [router_status(router, now) for router in self._routers]
-        return {"value": {"routers": routers, "messages_dropped": self._unsaid}}
+        sockets = [each for port in self._ports.values() for each in port.sockets.values()]
+        overflowed = sum(each.overflowed() for each in sockets)
+        value = {
+            "routers": routers,
+            "messages_dropped": self._unsaid,
+            "datagrams_dropped": overflowed,  # a flood faster than we read
+        }
+        return {"value": value}
 
     def _receive(self, port: Port, socket: VrrpSocket) -> None:
         for _ in range(MOST_PER_WAKE):

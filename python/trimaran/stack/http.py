@@ -321,6 +321,7 @@ class Listen(HttpModel):
     address: str = "0.0.0.0"
     port: Annotated[int, Field(ge=1, le=65535)] = 80
     default_server: bool = False
+    proxy_protocol: bool = False
 
 
 class Server(HttpModel):

@@ -22,6 +22,7 @@ VARIABLES = frozenset({
     "connection_requests", "content_length", "content_type", "document_root", "document_uri",
     "host", "hostname", "http_host", "https", "is_args", "limit_rate", "msec", "nginx_version",
     "pid", "pipe", "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "proxy_protocol_addr",
+    "proxy_protocol_port", "proxy_protocol_server_addr", "proxy_protocol_server_port",
     "query_string", "realip_remote_addr", "realpath_root", "remote_addr", "remote_port",
     "remote_user", "request", "request_completion", "request_filename", "request_id",
     "request_body", "request_body_file", "request_length", "request_method", "request_time",
@@ -31,7 +32,8 @@ VARIABLES = frozenset({
     "upstream_connect_time", "upstream_header_time",
     "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
 })  # fmt: skip
-_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_", "upstream_cookie_")
+_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_", "upstream_cookie_",
+             "proxy_protocol_tlv_")  # fmt: skip
 _VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|([0-9]|\w*))")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
@@ -61,10 +63,12 @@ def listen(arguments: tuple[str, ...]) -> tuple[Listen | None, list[str]]:
     """A listening address (None: IPv6, which is not listened on) and the parameters that have no
     effect."""
     first, *parameters = arguments
-    default, idle = False, []
+    default, proxied, idle = False, False, []
     for parameter in parameters:
         if parameter in ("default_server", "default"):
             default = True
+        elif parameter == "proxy_protocol":
+            proxied = True
         elif _IDLE_LISTEN.fullmatch(parameter):
             idle.append(parameter)
         else:
@@ -79,7 +83,10 @@ def listen(arguments: tuple[str, ...]) -> tuple[Listen | None, list[str]]:
     if host in ("", "*"):
         host = "0.0.0.0"
     return Listen(
-        address=str(ip_of(host)), port=integer(1, 65535)(port), default_server=default
+        address=str(ip_of(host)),
+        port=integer(1, 65535)(port),
+        default_server=default,
+        proxy_protocol=proxied,
     ), idle
 
 

@@ -85,8 +85,7 @@ class DirectorMachine:
         reals = [real for service in self._wish[0] for real in service.real_servers]
         self._reach({real.address for real in reals if real.forward == "dr"})
         self._routed = _sorted({real.address for real in reals if real.forward != "dr"})
-        self._look()
-        self._seen = self._hops()
+        self._seen = self._look()
         self._put()
         if clock.now() >= self._sweep_due:
             self._count()
@@ -181,7 +180,8 @@ class DirectorMachine:
         self._attachment.close()
         self._netlink.close()
 
-    def _look(self) -> None:
+    def _look(self) -> dict[IPAddress, Hop]:
+        """The hops of now; asks for those that are not known."""
         link = self._netlink.link(self._settings.interface)
         if link is None or self._link is None or link.index != self._link.index:
             if self._neighbours is not None:
@@ -193,10 +193,11 @@ class DirectorMachine:
             self._director.set_station(link.mac)
         self._link = link
         self._own = self._netlink.own_addresses()
+        hops = self._hops()
         if self._neighbours is not None:
-            known = self._neighbours.resolved()
-            self._neighbours.want(a for a in self._others() if a not in known)
+            self._neighbours.want(each for each in self._others() if each not in hops)
         self._routes.look([each for each in self._routed if each not in self._own])
+        return hops
 
     def _others(self) -> list[IPAddress]:
         return [address for address in self._addresses if address not in self._own]

@@ -2,8 +2,10 @@
 
 import socket
 import struct
+from collections.abc import Iterable
 from ipaddress import IPv6Address
 
+from trimaran.system.socket_filter import attach, program
 from trimaran.vrrp.address import Address
 from trimaran.vrrp.packet import (
     AUTHENTICATION_HEADER,
@@ -33,14 +35,20 @@ _INT = struct.Struct("i")
 _PRIORITY_CONTROL = 6  # TC_PRIO_INTERACTIVE: before bulk traffic in a queue
 _LARGEST = 8192  # bytes; more than 255 IPv6 addresses need
 _ANCILLARY = 128
+ALL_IDS = range(1, 256)
+_SO_MEMINFO = 55
+_DROPS_AT = 8 * 4  # SK_MEMINFO_DROPS
 
 
 class VrrpSocket:
     """Sends and receives on one interface index: an interface that is removed and made anew has
     another one and needs a new socket; down and up again does not. `lane`: IPv4, IPv6, or IPv4
-    under AH, whose datagrams are sent with the IP header that AH proves. Never waits."""
+    under AH, whose datagrams are sent with the IP header that AH proves. Other virtual routers'
+    adverts than those of `router_ids` are dropped by the kernel. Never waits."""
 
-    def __init__(self, interface_index: int, lane: Lane = "ipv4") -> None:
+    def __init__(
+        self, interface_index: int, lane: Lane = "ipv4", router_ids: Iterable[int] = ALL_IDS
+    ) -> None:
         self.interface_index = interface_index
         self.lane = lane
         self._ipv6 = ipv6 = lane == "ipv6"
@@ -50,6 +58,7 @@ class VrrpSocket:
         self._socket = socket.socket(family, kind, protocol)
         try:
             option = self._socket.setsockopt
+            attach(self._socket, program(lane, router_ids))
             option(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, interface_index)
             option(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY_CONTROL)
             if ipv6:
@@ -117,6 +126,11 @@ class VrrpSocket:
         hops = _INT.unpack(values[socket.IPV6_HOPLIMIT])[0]
         to = _PKTINFO6.unpack(values[socket.IPV6_PKTINFO])[0]
         return Datagram(IPv6Address(sender[0].partition("%")[0]), IPv6Address(to), hops, payload)
+
+    def overflowed(self) -> int:
+        """How many datagrams came while its buffer was full."""
+        told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _DROPS_AT + 4)
+        return int.from_bytes(told[_DROPS_AT : _DROPS_AT + 4], "little")
 
     def close(self) -> None:
         """Leave the group and close."""

@@ -169,6 +169,8 @@ pub struct Listen {
     pub address: String,
     pub port: u16,
     pub default_server: bool,
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 #[derive(Deserialize, Default, Clone)]

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
 use crate::forward::Forward;
 use crate::inner::Inner;
+use crate::proxied::{self, Proxied};
 use crate::request::{Body, Refusal};
 use crate::spool::Overflow;
 use crate::sys;
@@ -86,6 +87,9 @@ pub struct Client {
     pub forward: Option<Box<Forward>>,
     /// There is no connection: the request comes from another one.
     pub inner: Option<Box<Inner>>,
+    /// A PROXY header comes first; and what it said.
+    pub expects_proxy: bool,
+    pub proxied: Option<Box<Proxied>>,
 }
 
 /// What is still to come of a request's body.
@@ -176,6 +180,8 @@ impl Client {
             exchange: None,
             forward: None,
             inner: None,
+            expects_proxy: false,
+            proxied: None,
         }
     }
 
@@ -263,7 +269,18 @@ impl Client {
 
     fn on_head(&mut self, core: &mut Core) -> Step {
         loop {
-            if !self.buffer.is_empty() {
+            if self.expects_proxy && !self.buffer.is_empty() {
+                match proxied::parse(&self.buffer) {
+                    Ok(Some((length, found))) => {
+                        self.buffer.drain(..length);
+                        self.proxied = found.map(Box::new);
+                        self.expects_proxy = false;
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(_) => return Step::Close,
+                }
+            } else if !self.buffer.is_empty() {
                 let mut exchange = core.exchange();
                 match exchange.request.parse(&self.buffer, &core.snapshot.limits) {
                     Ok(Some(length)) => {

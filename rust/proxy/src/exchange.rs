@@ -124,6 +124,7 @@ impl Exchange {
                 head_bytes: self.head_bytes,
                 received: self.received,
                 body: Some(&self.body),
+                proxied: client.proxied.as_deref(),
                 sent: &self.sent,
                 reply: &self.reply,
                 tries: &self.tries,

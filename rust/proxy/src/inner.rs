@@ -186,15 +186,26 @@ impl Client {
             context.more.sent = &verdict.sent;
             context.more.status = verdict.status;
             let value = template.value(&context);
-            if exchange.slots.len() <= *slot {
-                exchange.slots.resize(*slot + 1, None);
+            let Some(slot) = *slot else {
+                exchange.request.set_args(&value);
+                exchange.rewritten = true;
+                continue;
+            };
+            if exchange.slots.len() <= slot {
+                exchange.slots.resize(slot + 1, None);
             }
-            exchange.slots[*slot] = Some(value);
+            exchange.slots[slot] = Some(value);
         }
         match verdict.status {
             200..=299 => {
                 exchange.authorized = exchange.location;
                 self.resume(core, exchange);
+            }
+            // Who owes a password is told so, not that it is forbidden.
+            403 if location.satisfy_any
+                && self.refused(exchange, &snapshot, location) == Some(401) =>
+            {
+                self.challenge(core, exchange, &snapshot, location);
             }
             status @ (401 | 403) => {
                 if status == 401 {

@@ -30,6 +30,7 @@ mod outgoing;
 mod output;
 mod pipe;
 mod pool;
+mod proxied;
 mod reply;
 mod request;
 mod response;

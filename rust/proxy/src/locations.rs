@@ -178,7 +178,9 @@ impl Compiler<'_> {
         let mut auth_sets = Vec::new();
         for (variable, value) in &location.auth_sets {
             let slot = self.scope.slots.get(variable).copied();
-            let slot = slot.ok_or_else(|| format!("auth_request_set: ${variable}?"))?;
+            if slot.is_none() && variable != "args" {
+                return Err(format!("auth_request_set: ${variable} cannot be set"));
+            }
             auth_sets.push((slot, template(value)?));
         }
         let real_ip = match location.real_ip {

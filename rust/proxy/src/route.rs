@@ -132,7 +132,7 @@ impl Client {
         }
         if let Some(real) = &location.real_ip {
             if exchange.address.is_none() {
-                exchange.address = real_address(&self.address, real, exchange);
+                exchange.address = real_address(self, real, exchange);
             }
         }
         if let Some(status) = self.limited(core, exchange, snapshot, location) {
@@ -393,7 +393,7 @@ impl Client {
         exchange.internal |= internal;
     }
 
-    fn refused(
+    pub fn refused(
         &self,
         exchange: &Exchange,
         snapshot: &Snapshot,
@@ -423,7 +423,7 @@ impl Client {
         access::check(given.as_deref(), &file.value(&context))
     }
 
-    fn challenge(
+    pub fn challenge(
         &mut self,
         core: &mut Core,
         exchange: &mut Exchange,
@@ -470,14 +470,17 @@ fn path_of<'a>(
 }
 
 fn real_address(
-    client: &SocketAddr,
+    client: &Client,
     real: &(Vec<access::Network>, Vec<u8>, bool),
     exchange: &Exchange,
 ) -> Option<SocketAddr> {
     let (from, header, recursive) = real;
     let trusted = |address: &IpAddr| from.iter().any(|network| network.has(address));
-    if !trusted(&client.ip()) {
+    if !trusted(&client.address.ip()) {
         return None;
+    }
+    if header == b"proxy_protocol" {
+        return client.proxied.as_ref().map(|proxied| proxied.source);
     }
     let request = &exchange.request;
     let values: Vec<&[u8]> = request

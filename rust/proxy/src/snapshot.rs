@@ -42,6 +42,7 @@ pub struct Snapshot {
 struct Names {
     default: usize,
     has_default: bool,
+    proxied: bool,
     exact: HashMap<Vec<u8>, usize>,
     leading: HashMap<Vec<u8>, usize>, // '*.example.org' as '.example.org'
     trailing: HashMap<Vec<u8>, usize>, // 'www.example.*' as 'www.example.'
@@ -89,7 +90,8 @@ pub struct Location {
     pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
     pub absolute_redirect: bool,
     pub auth: Option<Template>,
-    pub auth_sets: Vec<(usize, Template)>,
+    /// (slot, or None for $args; value)
+    pub auth_sets: Vec<(Option<usize>, Template)>,
     pub mirrors: Vec<Template>,
     pub mirror_body: bool,
 }
@@ -205,15 +207,23 @@ impl Snapshot {
             .any(|address| address.port() == port && !address.ip().is_unspecified())
     }
 
+    /// Whether connections to `local` begin with a PROXY header.
+    pub fn expects_proxy(&self, local: &SocketAddr) -> bool {
+        self.names(local).is_some_and(|names| names.proxied)
+    }
+
     /// The server for a connection to `local` that asks for `host`.
     pub fn server(&self, local: &SocketAddr, host: &[u8], matched: Option<Matched>) -> usize {
+        self.names(local)
+            .map_or(0, |names| names.find(host, matched))
+    }
+
+    fn names(&self, local: &SocketAddr) -> Option<&Names> {
         let any = |ip: IpAddr| self.addresses.get(&SocketAddr::new(ip, local.port()));
-        let names = self
-            .addresses
+        self.addresses
             .get(local)
             .or_else(|| any(IpAddr::from([0u8; 4])))
-            .or_else(|| any(IpAddr::from([0u16; 8])));
-        names.map_or(0, |names| names.find(host, matched))
+            .or_else(|| any(IpAddr::from([0u16; 8])))
     }
 }
 
@@ -320,6 +330,7 @@ fn register(
             names.has_default = true;
             names.default = index;
         }
+        names.proxied |= listen.proxy_protocol;
         for name in &server.names {
             names.add(name, index, scope)?;
         }

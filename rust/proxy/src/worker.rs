@@ -289,6 +289,7 @@ impl Worker {
         let before = counters.connections.fetch_add(1, Relaxed);
         let mut client = Box::new(Client::new(fd, index, address, local));
         client.serial = before + 1;
+        client.expects_proxy = self.core.snapshot.expects_proxy(&client.local);
         self.drive(index, client, |client, core| client.drive(core));
     }
 

@@ -1,6 +1,7 @@
 //! What the variables stand for while one request is served.
 
 use crate::maps::Map;
+use crate::proxied::Proxied;
 use crate::request::Request;
 use crate::snapshot::Location;
 use crate::spool::Body;
@@ -55,6 +56,7 @@ pub struct More<'a> {
     pub head_bytes: u64,
     pub received: u64,
     pub body: Option<&'a Body>,
+    pub proxied: Option<&'a Proxied>,
     pub sent: &'a [u8],
     pub reply: &'a [u8],
     pub tries: &'a [Try],

@@ -2,6 +2,15 @@
 
 use super::Scope;
 
+/// What a PROXY header says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part {
+    Address,
+    Port,
+    ServerAddress,
+    ServerPort,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Variable {
     Host,
@@ -54,6 +63,8 @@ pub enum Variable {
     UpstreamSent,
     UpstreamReceived,
     ReplyCookie(Vec<u8>),
+    Proxied(Part),
+    ProxiedExtra(String),
     RequestBody,
     RequestBodyFile,
     Header(Vec<u8>),
@@ -80,7 +91,16 @@ const PLAIN: &[(&str, Variable)] = &[
     ("scheme", Variable::Scheme),
     ("https", Variable::Empty),
     ("limit_rate", Variable::Empty),
-    ("proxy_protocol_addr", Variable::Empty),
+    ("proxy_protocol_addr", Variable::Proxied(Part::Address)),
+    ("proxy_protocol_port", Variable::Proxied(Part::Port)),
+    (
+        "proxy_protocol_server_addr",
+        Variable::Proxied(Part::ServerAddress),
+    ),
+    (
+        "proxy_protocol_server_port",
+        Variable::Proxied(Part::ServerPort),
+    ),
     ("request_uri", Variable::RequestUri),
     ("uri", Variable::Uri),
     ("document_uri", Variable::Uri),
@@ -160,6 +180,9 @@ impl Variable {
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);
             return Some(Variable::Sent(dashed(rest)));
+        }
+        if let Some(rest) = rest("proxy_protocol_tlv_") {
+            return Some(Variable::ProxiedExtra(rest.into()));
         }
         if let Some(rest) = rest("upstream_cookie_") {
             scope.wants_reply.set(true);

@@ -2,7 +2,7 @@
 
 use super::context::{Context, More, Try};
 use super::lines::{argument, cookie, forwarded_for, head_line, header, joined, set_cookie};
-use super::names::Variable;
+use super::names::{Part, Variable};
 use crate::{spool, sys};
 use std::io::Write;
 use std::net::IpAddr;
@@ -105,6 +105,20 @@ impl Variable {
             Variable::UpstreamSent => return tries(more, out, |each, out| show(out, each.sent)),
             Variable::UpstreamReceived => {
                 return tries(more, out, |each, out| show(out, each.received))
+            }
+            Variable::Proxied(part) => {
+                let Some(proxied) = more.proxied else {
+                    return false;
+                };
+                match part {
+                    Part::Address => show(out, proxied.source.ip()),
+                    Part::Port => show(out, proxied.source.port()),
+                    Part::ServerAddress => show(out, proxied.destination.ip()),
+                    Part::ServerPort => show(out, proxied.destination.port()),
+                }
+            }
+            Variable::ProxiedExtra(name) => {
+                return some(more.proxied.and_then(|it| it.extra(name)), out);
             }
             Variable::RequestBody => {
                 let body = more.body.map(spool::Body::in_memory);
