@@ -154,8 +154,8 @@ def test_a_proxy_of_the_stack_may_have_an_nginx_conf() -> None:
     assert str(caught.value) == (
         "s.yaml:30:40: cannot read 'n/nginx.conf': No such file or directory"
     )
-    broken = {"s.yaml": text, "n/nginx.conf": "http { server { js_import a.js; } }"}
-    with pytest.raises(StackError, match=r"^n/nginx.conf:1:17: 'js_import' is refused"):
+    broken = {"s.yaml": text, "n/nginx.conf": "http { server { auth_jwt a; } }"}
+    with pytest.raises(StackError, match=r"^n/nginx.conf:1:17: 'auth_jwt' is refused"):
         load(["s.yaml"], MemoryFiles(broken))
 
 
