@@ -12,12 +12,7 @@
 #define QUOTED_WORDS 24   /* of the packet in question; RFC 792 asks for its IP header and 8 bytes */
 #define ANSWER_TTL 64
 #define INTERNETWORK_CONTROL 0xc0
-#define NSEC_PER_SEC 1000000000ULL
-
-ALWAYS_INLINE __u32 now_s(void)
-{
-	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
-}
+#define ANSWER_RESET 0xffffffff /* in place of an MTU: RST (reset.h) */
 
 /* Takes one of this second's answers; 0 when none is left. */
 ALWAYS_INLINE int may_answer(void)
@@ -34,9 +29,17 @@ ALWAYS_INLINE int may_answer(void)
 	return answer->sent++ < ANSWERS_PER_S;
 }
 
-/* An ICMP message of either version, from IP on. */
+/* An ICMP message or a TCP segment of either version, from IP on. */
 struct answer {
 	union {
+		struct {
+			struct ipv4 ip;
+			struct tcp tcp;
+		} tcp4;
+		struct {
+			struct ipv6 ip;
+			struct tcp tcp;
+		} tcp6;
 		struct {
 			struct ipv4 ip;
 			struct icmp icmp;

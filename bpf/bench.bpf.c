@@ -7,7 +7,6 @@
  */
 #include "director.bpf.c"
 
-
 ALWAYS_INLINE int next_flow(struct __sk_buff *skb)
 {
 	struct ethernet *ethernet = (void *)(long)skb->data;

@@ -8,16 +8,17 @@
 #include "answer.h"
 #include "maps.h"
 #include "parse.h"
+#include "persist.h"
+#include "reset.h"
 
 #define NSEC_PER_MSEC 1000000ULL
-#define NO_REAL 0xffffffff
 #define WAIT 0xfffffffe
 #define FRAGMENTS_WAIT_S 30 /* as long as Linux waits for the rest of a datagram */
 /* How long a packet of an unknown flow waits for a peer's word: longer than the peers' batch and its
  * way here, shorter than any retransmission (200 ms at least). */
 #define WAIT_MS 50
 
-/* ANSWER: dropped, and the sender is to be told. */
+/* ANSWER: dropped, and the sender is to be told (see hop.mtu). */
 enum verdict { PASS, DROP, FORWARD, ANSWER };
 
 /* What a client's packet does to a flow. The order is the precedence within one segment. */
@@ -75,83 +76,26 @@ ALWAYS_INLINE __u8 next_state(__u8 state, enum input input)
 	return transitions[input & 7][state & 7];
 }
 
-/* murmur3's finaliser. */
-ALWAYS_INLINE __u64 mixed(__u64 h)
-{
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdULL;
-	h ^= h >> 33;
-	h *= 0xc4ceb9fe1a85ec53ULL;
-	return h;
-}
-
-/* Equal on every director, so that they adopt an unknown flow alike. */
-ALWAYS_INLINE __u32 hash_of(const struct packet *packet)
-{
-	const struct flow_key *key = &packet->key;
-	const struct flow_key6 *key6 = &packet->key6;
-	__u64 h;
-
-	if (packet->is6) {
-		h = (__u64)key6->source_address[0] << 32 | key6->source_address[1];
-		h = mixed(h) ^ ((__u64)key6->source_address[2] << 32 | key6->source_address[3]);
-		h = mixed(h) ^ ((__u64)key6->address[2] << 32 | key6->address[3]);
-		h = mixed(h) ^ ((__u64)key6->source_port << 16 | key6->port);
-	} else {
-		h = ((__u64)key->source_address << 32 | key->address) * 0x9e3779b97f4a7c15ULL;
-		h ^= (__u64)key->source_port << 16 | key->port;
-	}
-	return mixed(h) >> 32;
-}
-
 ALWAYS_INLINE __u16 now_ms(void)
 {
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_MSEC;
 }
 
-/* Let the peers know: a service of theirs is one of IPv4 and TCP. A flow in SYN_RECV is not worth it: a flood would be theirs as well. */
-ALWAYS_INLINE void tell(const struct service *service, const struct flow_key *key, __u32 real,
-			__u8 state)
+/* Let the peers know: a service of theirs is one of IPv4 and TCP. A flow in SYN_RECV is not worth it:
+ * a flood would be theirs as well. */
+NOINLINE void tell_peers(const struct flow_key *key, __u32 real, __u8 state)
 {
 	struct flow_event event = { .key = *key, .real = real, .state = state };
 
-	if (!(service->flags & SERVICE_SYNC) || state == STATE_SYN_RECV)
-		return;
 	if (UNLIKELY(bpf_ringbuf_output(&told, &event, sizeof(event), 0)))
 		count(REASON_UNTOLD);
 }
 
-/* The next real in turn, or the hashed one; NO_REAL when the table is empty. */
-ALWAYS_INLINE __u32 choose(__u32 service, const struct packet *packet, int by_turn)
+ALWAYS_INLINE void tell(const struct service *service, const struct flow_key *key, __u32 real,
+			__u8 state)
 {
-	__u32 zero = 0, slot, turn = 0;
-	__u32 *length, *real;
-	__u64 *cursor;
-	void *table = bpf_map_lookup_elem(&tables, &service);
-
-	if (!table)
-		return NO_REAL;
-	length = bpf_map_lookup_elem(table, &zero);
-	if (!length || !*length)
-		return NO_REAL;
-	if (by_turn) {
-		cursor = bpf_map_lookup_elem(&cursors, &service);
-		if (!cursor)
-			return NO_REAL;
-		slot = 1 + __sync_fetch_and_add(cursor, 1) % *length;
-	} else {
-		turn = hash_of(packet);
-		slot = 1 + turn % *length;
-	}
-	real = bpf_map_lookup_elem(table, &slot);
-	return real ? *real : NO_REAL;
-}
-
-ALWAYS_INLINE int forwards(const struct real *real)
-{
-	if (!(real->flags & REAL_LISTED))
-		return 0;
-	return real->flags & REAL_LOCAL || real->hops[real->current & 1].interface;
+	if (service->flags & SERVICE_SYNC && state != STATE_SYN_RECV)
+		tell_peers(key, real, state);
 }
 
 /* A SYN on a flow that has ended, or whose real server cannot be reached, starts it afresh; on
@@ -180,36 +124,40 @@ ALWAYS_INLINE long pin(const struct packet *packet, const struct flow *flow)
 	return bpf_map_update_elem(&flows, &packet->key, flow, BPF_ANY);
 }
 
-/* A flow's first packet here: a SYN or a datagram takes its turn; anything else is older than this
- * director's table, and the hash is the best guess that every director shares. A lone RST is not
- * pinned. When no pin can be made, the first is hashed too: so its followers, which find no pin, go
- * the same way. */
-ALWAYS_INLINE __u32 begin(const struct service *service, const struct packet *packet,
-			  enum input input)
+/* A flow's first packet here, and the real server it goes to. Anything but a SYN or a datagram is
+ * older than this director's table. A lone RST is not pinned. When no pin can be made, the first is
+ * hashed too: so its followers, which find no pin, go the same way. `ended`: the flow that was there
+ * before. */
+NOINLINE __u32 begin(const struct service *service, const struct packet *packet,
+		     const struct newcomer *newcomer, const struct flow *ended, enum input input)
 {
-	struct flow flow = { .seen_s = now_s() };
-	int in_turn = starts(input);
-	int waits = !in_turn && service->flags & SERVICE_SYNC;
+	__u32 real = newcomer->real;
+	struct flow flow = { .real = real, .seen_s = now_s() };
+	int waits = !newcomer->by_turn && !ended && service->flags & SERVICE_SYNC;
 
-	flow.real = choose(service->index, packet, in_turn);
-	if (flow.real == NO_REAL || input == INPUT_RST)
-		return flow.real;
+	if (input == INPUT_RST)
+		return real;
+	if (ended)
+		leave(ended->real, ended->state);
 	if (waits) {
 		flow.flags = FLOW_WAITING;
 		flow.since_ms = now_ms();
 	} else {
 		flow.state = next_state(STATE_NONE, input);
-		flow.flags = in_turn ? 0 : FLOW_ADOPTED;
+		flow.flags = newcomer->by_turn ? 0 : FLOW_ADOPTED;
 	}
 	if (UNLIKELY(pin(packet, &flow))) {
 		count(REASON_TABLE_FULL);
-		return in_turn ? choose(service->index, packet, 0) : flow.real;
+		if (newcomer->by_turn && !is_hashed(service->scheduler))
+			return guessed(service, newcomer);
+		return real;
 	}
+	enter(flow.real, flow.state);
 	if (waits)
 		return WAIT;
-	if (!in_turn)
+	if (!newcomer->by_turn)
 		count(REASON_ADOPTED);
-	return flow.real;
+	return real;
 }
 
 /* The second packet of a flow that nothing is known of: no peer spoke up, so the guess holds. */
@@ -233,6 +181,7 @@ ALWAYS_INLINE void touch(const struct service *service, const struct packet *pac
 		flow->flags = flow->flags & FLOW_WAITING ? FLOW_ADOPTED : 0;
 	}
 	if (flow->state != state) {
+		change(flow->real, flow->state, state);
 		flow->state = state;
 		tell(service, &packet->key, flow->real, state);
 	}
@@ -310,7 +259,7 @@ ALWAYS_INLINE struct fragment_key fragment_key_of(const struct packet *packet, c
 	return key;
 }
 
-ALWAYS_INLINE void expect_fragments(const struct packet *packet, __u32 index, const int is6)
+NOINLINE void expect_fragments(const struct packet *packet, __u32 index, int is6)
 {
 	struct fragment_key key = fragment_key_of(packet, is6);
 	struct fragment fragment = { .real = index, .seen_s = now_s() };
@@ -319,7 +268,7 @@ ALWAYS_INLINE void expect_fragments(const struct packet *packet, __u32 index, co
 }
 
 /* Where the first fragment of its datagram went. */
-ALWAYS_INLINE __u32 real_of_fragment(const struct packet *packet, const int is6)
+NOINLINE __u32 real_of_fragment(const struct packet *packet, int is6)
 {
 	struct fragment_key key = fragment_key_of(packet, is6);
 	struct fragment *fragment = bpf_map_lookup_elem(&fragments, &key);
@@ -365,15 +314,29 @@ ALWAYS_INLINE enum verdict send_to(__u32 index, const struct window *window,
 	return FORWARD;
 }
 
-/* An ICMP error goes where its flow does, pinned or not. */
-ALWAYS_INLINE __u32 real_of_error(__u32 service, const struct flow *flow,
-				  const struct packet *packet)
+ALWAYS_INLINE int is_down(__u32 index)
 {
-	return flow ? flow->real : choose(service, packet, 0);
+	struct real *real = bpf_map_lookup_elem(&reals, &index);
+
+	return !real || !(real->flags & REAL_LISTED);
 }
 
-/* The core. FORWARD sets `hop`, ANSWER its mtu (0: the TTL was the matter); nothing of the packet
- * is changed here. */
+/* A segment of a flow whose real server is down ends it, so that the client learns at once. */
+ALWAYS_INLINE enum verdict reset(const struct service *service, const struct packet *packet,
+				 struct flow *flow, enum input input, struct next_hop *hop)
+{
+	change(flow->real, flow->state, STATE_CLOSE);
+	flow->state = STATE_CLOSE;
+	tell(service, &packet->key, flow->real, STATE_CLOSE);
+	if (input == INPUT_RST || !(packet->tcp_flags & TCP_ACK))
+		return drop(REASON_REAL_SERVER_DOWN);
+	count(REASON_RESET);
+	hop->mtu = ANSWER_RESET;
+	return ANSWER;
+}
+
+/* The core. FORWARD sets `hop`, ANSWER its mtu (0: the TTL was the matter; ANSWER_RESET: the flow is
+ * over); nothing of the packet is changed here. */
 ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 				  struct packet *packet, struct next_hop *hop, const int is6)
 {
@@ -382,7 +345,7 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 	enum input input;
 	enum verdict verdict;
 	__u32 index;
-	int is_new;
+	int is_new, is_error, is_once;
 
 	switch (shape) {
 	case SHAPE_PORTS:
@@ -406,27 +369,36 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 		return PASS;
 	flow = is6 ? bpf_map_lookup_elem(&flows6, &packet->key6) :
 		     bpf_map_lookup_elem(&flows, &packet->key);
-	if (UNLIKELY(shape == SHAPE_ERROR)) {
-		index = real_of_error(service->index, flow, packet);
-		if (index == NO_REAL)
-			return drop(REASON_NO_REAL_SERVER);
-		return send_to(index, window, packet, 0, 0, hop);
-	}
 	input = input_of(packet);
-	is_new = !flow || (starts(input) && starts_afresh(flow));
+	is_error = shape == SHAPE_ERROR;
+	is_once = is_error || service->flags & SERVICE_ONE_PACKET;
+	is_new = !flow || (!is_error && starts(input) && starts_afresh(flow));
+	if (UNLIKELY(!is_new && service->flags & (SERVICE_UNPIN | SERVICE_RESET) &&
+		     is_down(flow->real))) {
+		if (service->flags & SERVICE_RESET && !is_error)
+			return reset(service, packet, flow, input, hop);
+		count(REASON_UNPINNED);
+		is_new = 1;
+	}
 	if (is_new) {
-		index = begin(service, packet, input);
+		struct newcomer newcomer = newcomer_of(packet, !is_error && starts(input));
+
+		index = newcomer.real = place(service, packet, &newcomer);
+		if (index != NO_REAL && LIKELY(!is_once))
+			index = begin(service, packet, &newcomer, flow, input);
 		if (index == WAIT)
 			return drop(REASON_WAITING);
 		if (index == NO_REAL)
 			return drop(REASON_NO_REAL_SERVER);
 	} else {
-		if (UNLIKELY(still_waits(flow)))
+		if (UNLIKELY(still_waits(flow)) && !is_error)
 			return drop(REASON_WAITING);
 		index = flow->real;
-		touch(service, packet, flow, input);
+		if (!is_error)
+			touch(service, packet, flow, input);
 	}
-	verdict = send_to(index, window, packet, is_new, 1, hop);
+	/* An ICMP error goes where its flow does; none is sent about it. */
+	verdict = send_to(index, window, packet, is_new && !is_error, !is_error, hop);
 	if (UNLIKELY(packet->fragmentation == FIRST_FRAGMENT) && verdict == FORWARD)
 		expect_fragments(packet, index, is6);
 	return verdict;
@@ -436,14 +408,20 @@ ALWAYS_INLINE enum verdict direct(const struct window *window, enum shape shape,
 NOINLINE enum verdict decide6(const struct window *window, __u32 network, struct packet *packet,
 			      struct next_hop *hop)
 {
-	return direct(window, parse6(window, network, packet), packet, hop, 1);
+	enum shape shape = forgotten(parse6(window, network, packet), window->length);
+
+	packet->protocol = forgotten(packet->protocol, window->length);
+	packet->fragmentation = forgotten(packet->fragmentation, window->length);
+	packet->ip_headers = forgotten(packet->ip_headers, window->length);
+	packet->header_length = forgotten(packet->header_length, window->length);
+	return direct(window, shape, packet, hop, 1);
 }
 
 ALWAYS_INLINE enum verdict decide(const struct window *window, struct packet *packet,
 				  struct next_hop *hop)
 {
 	__be16 type;
-	__u32 network = network_of(window, &type);
+	__u32 network = forgotten(network_of(window, &type), window->length) & 31;
 
 	if (LIKELY(type == be16(ETHERTYPE_IPV4)))
 		return direct(window, parse4(window, network, packet), packet, hop, 0);

@@ -16,15 +16,24 @@
 #define TYPE(name, value) value *name
 #define INNER(name, value) value *name[]
 
-/* Two comparisons that the compiler must not make one of: the verifier would not see the bounds. */
-#define BETWEEN(value, low, high)                  \
-	({                                         \
-		int is_enough = (value) >= (low);  \
-		asm volatile("" : "+r"(value));    \
-		is_enough && (value) <= (high);    \
+/* Whether a 32-bit variable is within bounds, in a way in which the verifier sees that it is: it knows
+ * of one register what was compared, of no copy that the compiler made. */
+#define BETWEEN(value, low, high)                       \
+	({                                              \
+		__u32 over = (value) - (low);           \
+		int is_between = 0;                     \
+		if (over <= (high) - (low)) {           \
+			asm volatile("" : "+r"(over));  \
+			(value) = over + (low);         \
+			is_between = 1;                 \
+		}                                       \
+		is_between;                             \
 	})
 
 #define NOINLINE static __attribute__((noinline))
+/* Verified by itself, once, whoever calls it; what it is given may be null to it. */
+#define APART __attribute__((noinline))
+#define be32(x) __builtin_bswap32(x)
 #define be16(x) ((__u16)__builtin_bswap16(x))
 
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
@@ -33,6 +42,8 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 size,
 				       __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+static long (*const bpf_loop)(__u32 times, void *callback, void *context,
+			     __u64 flags) = (void *)BPF_FUNC_loop;
 static long (*const bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) = (void *)BPF_FUNC_skb_pull_data;
 
@@ -52,5 +63,20 @@ static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u
 static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 by, __u32 mode,
 					 __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
 static long (*const bpf_xdp_adjust_head)(struct xdp_md *xdp, int by) = (void *)BPF_FUNC_xdp_adjust_head;
+
+/* The same number, of which the verifier no longer knows how it came about: so it does not look at all
+ * that follows once for each way. `any` is any number that it does not know. */
+ALWAYS_INLINE __u64 forgotten(__u64 number, __u64 any)
+{
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(number) : "r"(any));
+	return number;
+}
+
+#define NSEC_PER_SEC 1000000000ULL
+
+ALWAYS_INLINE __u32 now_s(void)
+{
+	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
+}
 
 #endif

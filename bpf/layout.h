@@ -10,11 +10,13 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 4
+#define LAYOUT_VERSION 5
 #define MAX_SERVICES 16384 /* also the address-only entries of `services` */
 #define MAX_REALS 16384
 #define MAX_SLOTS 65536
 #define DEFAULT_MAX_FLOWS (1 << 20)
+#define DEFAULT_MAX_CLIENTS (1 << 16) /* of persistent services */
+#define MOST_FAVOURITES 16            /* real servers of one service that lblcr keeps to */
 #define MAX_FRAGMENTED 16384 /* datagrams whose later fragments are awaited */
 
 /* A virtual service; port 0 is every port that has no service of its own. Protocol 0 (and port 0)
@@ -37,11 +39,38 @@ struct service_key6 {
 enum service_flags {
 	/* There are peers: tell them of its flows, and wait for their word. IPv4 and TCP only. */
 	SERVICE_SYNC = 1,
+	SERVICE_FALLBACK = 2,   /* sh-fallback, mh-fallback */
+	SERVICE_PORT = 4,       /* sh-port, mh-port */
+	SERVICE_ONE_PACKET = 8, /* UDP: every datagram is a flow of its own */
+	/* What becomes of the flows of a real server that is down: these, or they wait for it. */
+	SERVICE_UNPIN = 16, /* they go on to another */
+	SERVICE_RESET = 32, /* TCP is answered with RST */
+};
+
+/* What is done with a service's table (schedule.h). */
+enum scheduler {
+	SCHEDULER_TURNS, /* rr, wrr */
+	SCHEDULER_FO,
+	SCHEDULER_OVF,
+	SCHEDULER_SH,
+	SCHEDULER_DH,
+	SCHEDULER_MH,
+	SCHEDULER_LC,
+	SCHEDULER_WLC,
+	SCHEDULER_SED,
+	SCHEDULER_NQ,
+	SCHEDULER_TWOS,
+	SCHEDULER_LBLC,
+	SCHEDULER_LBLCR,
+	SCHEDULER_COUNT,
 };
 
 struct service {
 	__u32 index; /* of `tables` and `cursors` */
-	__u32 flags;
+	__u16 flags;
+	__u8 scheduler;
+	__u8 granularity;    /* how many bits of its address make a client, where it persists */
+	__u32 persistence_s; /* 0: it does not */
 };
 
 struct next_hop {
@@ -89,7 +118,40 @@ struct tunnel {
 	__u8 flags;
 };
 
-/* Slot 0 of a table holds how many follow; each other slot is a real's index. */
+/* Slot 0 of a table holds how many follow; each other slot is a real's index. With this bit the
+ * slots are the members of an interleaved cycle, and behind them stands how many levels follow,
+ * and these: the turn that ends each, the least weight that reaches it, and how many do. */
+#define TABLE_HAS_LEVELS 0x80000000
+
+/* A real server's flows of now and what bounds them; user space shares the memory. */
+struct load {
+	__u32 active;
+	__u32 inactive;
+	__u32 weight;
+	__u32 upper; /* with so many flows it is overloaded ... */
+	__u32 lower; /* ... and with fewer than these no longer */
+	__u32 overloaded;
+	__u32 zero[2];
+};
+
+/* Who came before, of a persistent service. */
+struct client_key {
+	__u32 service;
+	__be32 address[4]; /* masked; IPv4 in the first, then zeros */
+};
+
+struct client {
+	__u32 real;
+	__u32 seen_s;
+};
+
+/* The real servers that a service of lblc or lblcr keeps to. */
+struct favourites {
+	__u32 count;
+	__u32 changed_s;
+	__u32 reals[MOST_FAVOURITES];
+};
+
 struct flow_key {
 	__be32 source_address;
 	__be32 address;
@@ -187,6 +249,8 @@ enum reason {
 	REASON_MTU,
 	REASON_ANSWERED, /* dropped, and the sender was told why by ICMP */
 	REASON_ENCAPSULATION,
+	REASON_RESET,    /* its real server is down: answered with RST */
+	REASON_UNPINNED, /* likewise: forwarded to another */
 	REASON_COUNT,
 };
 

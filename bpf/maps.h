@@ -102,6 +102,32 @@ struct {
 	TYPE(value, __u64);
 } station SEC(".maps");
 
+/* By real. User space maps the memory: it counts what it ends by the same atomic additions. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	NUMBER(max_entries, MAX_REALS);
+	NUMBER(map_flags, BPF_F_MMAPABLE);
+	TYPE(key, __u32);
+	TYPE(value, struct load);
+} loads SEC(".maps");
+
+/* An LRU: the client that came least recently gives way. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_LRU_HASH);
+	NUMBER(max_entries, DEFAULT_MAX_CLIENTS);
+	TYPE(key, struct client_key);
+	TYPE(value, struct client);
+} clients SEC(".maps");
+
+/* By service. */
+struct {
+	NUMBER(type, BPF_MAP_TYPE_HASH);
+	NUMBER(max_entries, MAX_SERVICES);
+	NUMBER(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, __u32);
+	TYPE(value, struct favourites);
+} favourites SEC(".maps");
+
 /* By real. */
 struct {
 	NUMBER(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -33,6 +33,7 @@ struct packet {
 	__be32 fragment_id;
 	__u32 ip_length;     /* of the whole packet, header included */
 	__u32 header_length; /* IP and TCP or UDP, for each segment of a GSO packet */
+	__u16 ip_headers;    /* all of them; TCP alone */
 	__u16 network;       /* where IP begins in the frame */
 	__u8 is6;
 	__u8 protocol;
@@ -100,6 +101,7 @@ ALWAYS_INLINE enum shape parse_tcp(const struct window *window, void *at, __u32 
 	ports[1] = tcp->destination;
 	packet->tcp_flags = tcp->flags;
 	packet->header_length = ip_header + header;
+	packet->ip_headers = ip_header;
 	packet->transport = PROTOCOL_TCP;
 	return SHAPE_PORTS;
 }
@@ -211,9 +213,12 @@ ALWAYS_INLINE __u32 skip_extensions(const struct window *window, __u32 offset,
 				    struct packet *packet)
 {
 	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
-		struct extension *extension = window->data + offset;
-		struct fragment_header *fragment = (void *)extension;
+		struct extension *extension;
+		struct fragment_header *fragment;
 
+		offset = forgotten(offset, window->length) & 511;
+		extension = window->data + offset;
+		fragment = (void *)extension;
 		if (!is_extension(packet->protocol))
 			return offset;
 		if ((void *)(fragment + 1) > window->end)

@@ -26,8 +26,7 @@ NOINLINE int answer_tc(struct __sk_buff *skb, const struct window *window,
 		       const struct packet *packet, __u32 mtu)
 {
 	struct answer answer;
-	__u32 length = packet->is6 ? answer6(window, packet, mtu, &answer) :
-				     answer4(window, packet, mtu, &answer);
+	__u32 length = made_answer(window, packet, mtu, &answer);
 	__u32 network = packet->network;
 
 	swap_macs(window);

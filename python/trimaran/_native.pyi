@@ -23,6 +23,7 @@ class Datapath:
         *,
         max_flows: int,
         max_flows6: int = 1,
+        max_clients: int = 1024,
         hook: str = "tc",
     ) -> Datapath: ...
     @property
@@ -40,20 +41,37 @@ class Datapath:
         is no such program."""
     def unpin(self) -> None:
         """Remove the pins; idempotent."""
-    def services(self) -> list[tuple[str, int, int, int, int]]:
-        """(address, port, protocol, index, flags); port 0 is every other port, protocol 0 marks the
-        address itself."""
+    def services(self) -> list[tuple[str, int, int, int, int, int, int, int]]:
+        """(address, port, protocol, index, flags, scheduler, granularity, persistence_s); port 0 is
+        every other port, protocol 0 marks the address itself."""
     def set_service(
-        self, address: str, port: int, protocol: int, index: int, flags: int = 0
+        self,
+        address: str,
+        port: int,
+        protocol: int,
+        index: int,
+        flags: int = 0,
+        scheduler: int = 0,
+        granularity: int = 0,
+        persistence_s: int = 0,
     ) -> None:
-        """Serve this address and port with the table of that index. Flag 1: its flows are told to
-        the peers (IPv4 and TCP only)."""
+        """Serve this address and port with the table of that index. Flags and schedulers are
+        bpf/layout.h's; `granularity`: how many bits of its address make a client that persists."""
     def remove_service(self, address: str, port: int, protocol: int) -> None:
         """Serve it no longer; idempotent."""
     def table(self, service: int) -> list[int]:
         """The real servers' indices in turn; [] where no table was set."""
     def set_table(self, service: int, slots: Sequence[int]) -> None:
         """Swap a service's table at once; on return no packet is still using the old one."""
+    def set_tables(
+        self,
+        tables: Sequence[tuple[int, Sequence[int], Sequence[tuple[int, int, int]]]],
+        maglev: Sequence[tuple[int, Sequence[tuple[int, str, int, int]]]] = ...,
+    ) -> None:
+        """The same of many: (service, reals, levels of an interleaved cycle: (end, weight, count)),
+        and of mh, filled here: (service, [(real, address, port, turns)])."""
+    def load(self, real: int) -> tuple[int, int, bool]:
+        """(active, inactive, overloaded) of a real server, as the program sees it now."""
     def reals(
         self,
     ) -> list[
@@ -66,9 +84,13 @@ class Datapath:
             bool,
             tuple[bytes, bytes, int, int] | None,
             tuple[str, int, bool, str] | None,
+            int,
+            int,
+            int,
         ]
     ]:
-        """(index, address, port, service, listed, local, hop, tunnel) of those in use."""
+        """(index, address, port, service, listed, local, hop, tunnel, weight, upper
+        and lower threshold) of those in use."""
     def set_real(
         self,
         index: int,
@@ -79,6 +101,9 @@ class Datapath:
         hop: tuple[bytes, bytes, int, int] | None,
         local: bool = False,
         tunnel: tuple[str, int, bool, str] | None = None,
+        weight: int = 1,
+        upper: int = 0,
+        lower: int = 0,
     ) -> None:
         """Write a real server. `listed`: its flows are forwarded; `hop` None: MAC not known;
         `local`: it is this machine, and its flows go up; `tunnel`: (ipip, gue or gre, GUE's port,

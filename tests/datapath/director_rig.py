@@ -1,6 +1,7 @@
 """A director in the kernel, fed with frames by BPF_PROG_TEST_RUN: no device, no namespace."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -10,7 +11,12 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
+from ipvs_reference import Dest
 from trimaran._native import Datapath
+from trimaran.director.schedulers import Member, table_of
+from trimaran.director.settings import DeadFlows, Scheduler
+from trimaran.director.tables import Served
+from trimaran.system.datapath import as_program, put_tables
 
 PASS, DROP, REDIRECT = 0, 2, 7
 XDP_VERDICTS = {1: DROP, 2: PASS, 3: REDIRECT, 4: REDIRECT}  # DROP, PASS, TX, REDIRECT
@@ -22,7 +28,7 @@ CLIENT_MAC = "02:00:00:00:00:50"
 HERE = "00:00:00:00:00:00"  # test_run's device is lo: this is its address
 EGRESS = 1
 MTU = 1500
-SERVICES_OF_A_TEST = 8
+SERVICES_OF_A_TEST = 16
 
 both_hooks = pytest.mark.parametrize("rig", ["tc", "xdp"], indirect=True)
 
@@ -40,7 +46,7 @@ def real_address(index: int, like: str) -> IPv4Address | IPv6Address:
 
 def datapath(hook: str) -> Datapath:
     """Room for 1,024 flows of each version."""
-    return Datapath(max_flows=1024, max_flows6=1024, hook=hook)
+    return Datapath(max_flows=1024, max_flows6=1024, max_clients=1024, hook=hook)
 
 
 @dataclass
@@ -58,7 +64,7 @@ class Rig:
 
     def clear(self) -> None:
         """Nothing is served, no flow lives, nothing was counted; no cursor was turned."""
-        for address, port, protocol, _index, _flags in self.datapath.services():
+        for address, port, protocol, *_how in self.datapath.services():
             self.datapath.remove_service(address, port, protocol)
         self.datapath.sweep(1 << 20)
         for index, *_ in self.datapath.reals():
@@ -86,6 +92,43 @@ class Rig:
         self.datapath.set_service(vip, 0, 0, 0)
         self.datapath.set_service(vip, port, protocol, self._first + service)
 
+    def serve_by(
+        self,
+        scheduler: Scheduler,
+        dests: Sequence[Dest],
+        *,
+        service: int = 0,
+        port: int = 80,
+        protocol: int = TCP_NUMBER,
+        vip: str = VIP,
+        **how: int | bool | DeadFlows,
+    ) -> None:
+        """Serve VIP:port by real servers in the order of the configuration, through the pure plan's
+        own words. A destination's name is its index, its address and port are the test's."""
+        members = []
+        for dest in dests:
+            self.set_real(
+                dest.name,
+                service=service,
+                port=port,
+                vip=vip,
+                weight=dest.weight,
+                upper=dest.upper,
+                lower=dest.lower,
+            )
+            members.append(
+                Member(dest.name, dest.address, dest.port, dest.weight, dest.last_weight)
+            )
+        put_tables(self.datapath, [(self._first + service, table_of(scheduler, members))])
+        word: Scheduler = "rr" if scheduler == "wrr" else scheduler
+        served = Served(self._first + service, False, word, **how)  # type: ignore[arg-type]
+        self.datapath.set_service(vip, 0, 0, 0)
+        self.datapath.set_service(vip, port, protocol, *as_program(served))
+
+    def load(self, index: int) -> tuple[int, int, bool]:
+        """(active, inactive, overloaded) as the program sees it."""
+        return self.datapath.load(index)
+
     def set_real(
         self,
         index: int,
@@ -98,14 +141,16 @@ class Rig:
         port: int = 80,
         vip: str = VIP,
         tunnel: tuple[str, int, bool, str] | None = None,
+        weight: int = 1,
+        upper: int = 0,
+        lower: int = 0,
     ) -> None:
         """Write one real server; `mac` None: not known. Its address is of the VIP's version, or of
         the tunnel's source's."""
         hop = None if mac is None else (mac or real_mac(index), DIRECTOR_MAC, EGRESS, mtu)
         address = str(real_address(index, tunnel[3] if tunnel else vip))
-        self.datapath.set_real(
-            index, address, port, self._first + service, listed, hop, local, tunnel
-        )
+        place, share = self._first + service, (weight, upper, lower)
+        self.datapath.set_real(index, address, port, place, listed, hop, local, tunnel, *share)
 
     def send(self, frame: Packet | bytes) -> tuple[int, bytes]:
         """The verdict (in tc's words), and the frame as the program left it."""

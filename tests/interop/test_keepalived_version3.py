@@ -10,6 +10,7 @@ import pytest
 from keepalived import Keepalived
 
 from lan import Capture, Lan, Role, ip, lan, wait_until
+from trimaran.node.recording import replay
 from trimaran.vrrp.packet import Checksum, Peer
 from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
@@ -48,13 +49,18 @@ class Pair:
         self.capture: Capture = made.capture("observer")
         self.roles: list[Role] = []
 
-    def ours(self, priority: int, **changes: object) -> Role:
+    def ours(self, priority: int, record: str | None = None, **changes: object) -> Role:
         address = ip_interface(self.wire.vip)
         router = RouterSettings(
             "front", 51, "ens33", priority, (address,), version=3, advert_interval_s=INTERVAL_S
         )
         changed = replace(router, **(self.wire.ours | changes))  # type: ignore[arg-type]
-        role = Role(self.lan, "ours", "trimaran.node.vrrp_role", VrrpSettings("ours", (changed,)))
+        role = Role(
+            self.lan,
+            "ours",
+            "trimaran.node.vrrp_role",
+            VrrpSettings("ours", (changed,), record=record),
+        )
         self.roles.append(role)
         return role
 
@@ -155,3 +161,27 @@ def test_a_checksum_without_pseudo_header_is_refused_by_them_and_taken_by_us(pai
     wait_until("two masters", lambda: pair.holders() == ["ours", "theirs"], 3 + NOISE_S)
     assert "checksum" in theirs.log().lower()
     assert router(ours)["state"] == "MASTER"
+
+
+@pytest.mark.parametrize("pair", ["IPv4"], indirect=True)
+def test_a_recorded_session_plays_as_it_was(pair: Pair, tmp_path: Path) -> None:
+    """How tests/unit/recordings/keepalived.jsonl came to be."""
+    theirs = pair.theirs(151)
+    pair.wait_holder("theirs", 3)
+    ours = pair.ours(101, record=str(tmp_path))
+    wait_until("we follow", lambda: router(ours)["master"])
+    theirs.stop()
+    pair.wait_holder("ours")
+    theirs.start()
+    pair.wait_holder("theirs", 3)
+    theirs.kill()
+    wait_until("we take over", lambda: "ours" in pair.holders(), 1 + NOISE_S)
+    ours.stop()
+    assert ours.ended()[0] == 0
+    with (tmp_path / "front-1.jsonl").open() as lines:
+        steps = list(replay(lines))
+    assert all(step.same for step in steps)
+    assert [step.effects for step in steps] == [step.recorded for step in steps]
+    assert sum(step.input == "receive" for step in steps) > 3
+    states = [step.state for step in steps]
+    assert states.count("MASTER") and states[-1] == "STOPPED"

@@ -277,3 +277,19 @@ def test_systemd_is_told_when_the_node_is_ready_and_when_it_stops(
         daemon.send_signal(signal.SIGTERM)
         assert manager.recv(100) == b"STOPPING=1"
         assert ended(daemon)[0] == 0
+
+
+def test_a_plan_says_what_a_reload_would_change_and_changes_nothing(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.real_server()
+    assert machine.trimaran("plan").stdout == "nothing would change\n"
+    new = tmp_path / "lvsrs"
+    new.write_text(LVSRS.read_text().replace(VIP, "192.168.31.146"))
+    said = machine.trimaran("plan", str(new)).stdout.splitlines()
+    assert said[0].startswith(f"~ real_server: addresses  ({VIP} → 192.168.31.146; ")
+    assert said[-1] == "mastership stays where it is"
+    assert machine.carries()
+    refused = machine.trimaran("plan", str(tmp_path / "absent"))
+    assert refused.returncode == 1
+    assert "it would be refused" in refused.stderr

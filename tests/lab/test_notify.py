@@ -1,6 +1,7 @@
 """A keepalived.conf with every kind of notification, run by the whole daemon beside a second
 member; what was told is looked at from outside."""
 
+import json
 import os
 import signal
 import socket
@@ -136,6 +137,10 @@ def test_everybody_is_told_in_order(made: Lan, tmp_path: Path) -> None:
 
 def _play(made: Lan, daemon: "subprocess.Popen[bytes]", sink: MailSink, read: Path) -> None:
     wait_until("it holds the address", lambda: made.holds("a", VIP), 60)
+    asked = made.run("a", TRIMARAN, "vrrp", "dump", "--run-dir", str(read.parent / "run"),
+                     stdout=subprocess.PIPE)  # fmt: skip
+    (entry,) = json.loads(asked.communicate(timeout=60)[0])["vrrp"]
+    assert (entry["data"]["iname"], entry["data"]["state"]) == ("front", 2)
     made.cut("a")
     wait_until("it holds it no more", lambda: not made.holds("a", VIP), 60)
     made.heal("a")

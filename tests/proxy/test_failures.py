@@ -5,7 +5,7 @@ import threading
 import pytest
 from http_wire import OK, Message, dead_address, forwarding, mute_address
 
-from trimaran.stack.http import ErrorPage, Http, Location, Peer, Return
+from trimaran.stack.http import ErrorPage, Http, Limits, Location, Peer, Return
 
 
 def stall(gate: threading.Event):
@@ -141,7 +141,7 @@ def test_a_peer_that_stalls_within_its_answer_ends_the_connection(backend, proxy
 
 def test_slow_heads_are_408(backend, proxy):
     peer = backend()
-    door = proxy(forwarding(peer.address, client_header_timeout=0.4))
+    door = proxy(forwarding(peer.address, limits=Limits(header_timeout=0.4)))
     with door.client() as client:
         client.send("GET / HTTP/1.1\r\nHost: a\r\n")
         assert client.response().status == 408
@@ -151,7 +151,7 @@ def test_slow_heads_are_408(backend, proxy):
 
 def test_trickling_does_not_buy_time(backend, proxy):
     peer = backend()
-    door = proxy(forwarding(peer.address, client_header_timeout=0.5))
+    door = proxy(forwarding(peer.address, limits=Limits(header_timeout=0.5)))
     with door.client() as client:
         client.send("GET / HTTP/1.1\r\nHost: a\r\n")
         client.socket.settimeout(0.05)

@@ -82,7 +82,7 @@ def test_a_stop_finishes_what_runs_and_is_bounded(backend, proxy, eventually):
         stopping.start()
         gate.set()
         answer = client.response()
-        assert (answer.status, answer.header("Connection")) == (200, None)
+        assert (answer.status, answer.header("Connection")) == (200, "keep-alive")
         stopping.join()
         assert client.closed()
     gate.clear()

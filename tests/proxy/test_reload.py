@@ -86,7 +86,7 @@ def node(tmp_path: Path) -> Iterator[Callable[[str], Node]]:
 
 def config(port: int, backend: str, more: str = "") -> str:
     return f"""
-        server {{ listen 127.0.0.1:{port};
+        server {{ listen 127.0.0.1:{port}; keepalive_requests 1000000;
             location / {{ proxy_pass http://{backend}; }} {more} }}"""
 
 

@@ -111,7 +111,7 @@ def test_ranges_that_are_not_there(site: Client, value):
     assert (answer.status, answer.header("Content-Range")) == (416, f"bytes */{len(CONTENT)}")
 
 
-@pytest.mark.parametrize("value", ["items=0-1", "bytes=0-1,4-5"])
+@pytest.mark.parametrize("value", ["items=0-1", "bytes=0-,0-1"])
 def test_other_ranges_get_the_whole(site: Client, value):
     answer = site.get("/data.bin", f"Range: {value}\r\n")
     assert (answer.status, answer.body) == (200, CONTENT)

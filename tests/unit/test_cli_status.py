@@ -105,6 +105,10 @@ DIRECTOR = {
             "address": "192.168.31.145",
             "port": 80,
             "scheduler": "rr",
+            "scheduler_flags": [],
+            "one_packet": False,
+            "persistence_s": 0,
+            "granularity": 0,
             "real_servers": [REAL],
         }
     ]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from trimaran.director.listing import listing
 
 EMPTY = (
@@ -30,6 +32,7 @@ def real(address: str, weight: int, inactive: int, listed: bool = True) -> dict[
 def status(*reals: dict[str, Any], address: str = "10.0.0.100", port: int = 80) -> dict[str, Any]:
     service = {
         "protocol": "tcp", "address": address, "port": port, "scheduler": "rr",
+        "scheduler_flags": (), "one_packet": False, "persistence_s": 0, "granularity": 0,
         "real_servers": list(reals),
     }  # fmt: skip
     return {"services": [service]}
@@ -54,3 +57,19 @@ def test_services_are_sorted_by_number_not_by_text() -> None:
     services = [status(address=a, port=p)["services"][0] for a, p in places]
     lines = listing({"services": services}).splitlines()[3:]
     assert lines == ["TCP  10.0.0.20:80 rr", "TCP  10.0.0.20:443 rr", "TCP  10.0.0.100:80 rr"]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"scheduler": "mh", "scheduler_flags": ("mh-fallback", "mh-port"), "persistence_s": 600,
+          "granularity": 24}, "mh (mh-fallback,mh-port) persistent 600 mask 255.255.255.0"),
+        ({"scheduler": "sh", "persistence_s": 360, "granularity": 32}, "sh persistent 360"),
+        ({"scheduler": "rr", "one_packet": True}, "rr ops"),
+    ],
+)  # fmt: skip
+def test_what_goes_with_the_scheduler_is_listed(how: dict[str, object], expected: str) -> None:
+    """As ipvsadm 1.31 was seen to print it."""
+    (row,) = status(address="10.0.0.2", port=443)["services"]
+    row |= how
+    assert f"TCP  10.0.0.2:443 {expected}\n" in listing({"services": [row]})

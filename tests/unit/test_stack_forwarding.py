@@ -6,6 +6,7 @@ from pathlib import PurePath
 import pytest
 
 from trimaran.director.plan import desired, difference
+from trimaran.director.schedulers import Slots
 from trimaran.director.settings import DirectorSettings, RealServerSettings, TunnelSettings
 from trimaran.director.tables import Hop, Tables, Way, overhead
 from trimaran.node.plain import from_plain, to_plain
@@ -142,7 +143,7 @@ def test_the_tables_have_the_way_and_what_fits_through_it() -> None:
         assert difference(wanted, wanted) == []
         return wanted
 
-    assert tables({}, {address: hop}).slots == {0: ()}, "a neighbour is not enough to know"
+    assert tables({}, {address: hop}).slots == {0: Slots()}, "a neighbour is not enough to know"
     (real,) = tables({address: Way(hop, source)}, {}).reals.values()
     assert real.reachable and real.hop is not None and real.hop.mtu == 1500 - 32
     assert real.tunnel is not None and real.tunnel.source == source

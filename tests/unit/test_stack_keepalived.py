@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from stack_files import MemoryFiles
 
 from trimaran.stack.authentication import Authentication
+from trimaran.stack.balancing import Persistence
 from trimaran.stack.errors import StackError
 from trimaran.stack.keepalived import read_keepalived
 from trimaran.stack.keepalived_directives import KEEPALIVED
@@ -109,7 +110,11 @@ def test_the_classic_files_load_as_they_stand(text: str, name: str, priority: in
         },
     )
     assert summary(notes) == "32 of 32 options honoured"
-    assert [(note.place.line, note.word, note.message) for note in remarkable(notes)] == [
+    told = [note for note in remarkable(notes) if note.status != "warning"]
+    assert [note.word for note in notes if note.status == "warning"] == (
+        ["state"] if "MASTER" in text else []
+    )
+    assert [(note.place.line, note.word, note.message) for note in told] == [
         (4, "lvs_id", "the old word for router_id"),
         (32, "nb_get_retry", "the old word for retry"),
         (42, "nb_get_retry", "the old word for retry"),
@@ -167,8 +172,10 @@ def test_options_of_an_instance_are_honoured() -> None:
     assert (found.preempt, found.preempt_delay, found.advert_interval) == (False, 5.0, 3.0)
     assert (found.gratuitous_arp.repeat, found.gratuitous_arp.delay) == (2, 1.0)
     assert stack.nodes["node"] == Node(address=IPv4Address("10.0.0.9"), interface="ens33")
-    assert [note.message for note in remarkable(notes)] == [
-        "preempt_delay has no effect where preempt is false"
+    assert sorted(note.message for note in remarkable(notes)) == [
+        "in version 2 a member with another interval is not heard: two masters; "
+        "write the same on every member",
+        "preempt_delay has no effect where preempt is false",
     ]
 
 
@@ -296,18 +303,24 @@ REFUSED = [
     (instance("unicast_peer {\n10.0.0.3 min_ttl\n}"), "8:1: '10.0.0.3' takes an address, and min_ttl and max_ttl with a number each"),
     (instance("track_script {\nx\n}"), "8:1: 'x' there is no vrrp_script of that name"),
     (instance("track_interface {\neth9 heavy\n}"), "8:1: 'eth9' takes `weight` and `reverse`, not 'heavy'"),
-    (instance("track_bfd {\nx\n}"), "7:5: 'track_bfd' is refused (not supported yet: its failure would not move the addresses)"),
+    (instance("track_bfd {\nx\n}"), "8:1: 'x' there is no bfd_instance of that name"),
+    ("bfd_instance x {\nneighbor_ip 10.0.0.9\nmin_rx 0.5\n}\n" + instance("track_bfd {\nx\n}"), "3:1: 'min_rx' takes 1 to 10000 milliseconds, not 0.5"),
+    ("bfd_instance x {\nmin_rx 10\n}\n" + instance("track_bfd {\nx\n}"), "1:1: 'bfd_instance' needs 'neighbor_ip'"),
+    ("bfd_instance x {\nneighbor_ip 10.0.0.9\nmultihop\n}\n", "3:1: 'multihop' is refused (its port is not spoken; sessions are with neighbours)"),
     (instance("authentication {\nauth_type PASS\n}"), "7:5: 'authentication' needs 'auth_pass'"),
     (instance().replace("interface ens33", ""), "1:1: 'vrrp_instance' needs 'interface'"),
     (instance().replace("10.0.0.1", "fe80::1::2"), "5:9: 'fe80::1::2' 'fe80::1::2' is not an IP address"),
     (instance().replace("10.0.0.1", ""), "4:5: 'virtual_ipaddress' holds no address"),
     (instance() + instance(), "9:1: 'vrrp_instance' 'VI' is there already, in line 1"),
-    (service("lb_algo wlc"), "4:5: 'lb_algo' 'wlc' is not possible yet (today there are rr, wrr and fo: write `lb_algo wrr`)"),
+    (service("lb_algo wlx"), "4:5: 'lb_algo' 'wlx' is not possible yet (one of rr, wrr, lc, wlc, sh, dh, mh, sed, nq, fo, ovf, twos, lblc, lblcr)"),
     (service("lb_kind NAT"), "4:5: 'lb_kind' 'NAT' is not possible yet (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
     (service().replace("lb_kind DR", ""), "1:1: 'virtual_server' has no 'lb_kind', so keepalived's default NAT is meant (write `lvs_method DR` or `lvs_method TUN`: NAT is not supported yet)"),
-    (service().replace("lb_algo rr", ""), "1:1: 'virtual_server' has no 'lb_algo', so keepalived's default wlc is meant (today there are rr, wrr and fo: write `lb_algo wrr`)"),
     (service("protocol SCTP"), "4:5: 'protocol' 'SCTP' is not possible yet (allowed: tcp, udp)"),
-    (service("persistence_timeout 50"), "4:5: 'persistence_timeout' is refused (not supported yet: a client would not stay with its real server)"),
+    (service("persistence_timeout 0"), "4:5: 'persistence_timeout' takes a number from 1 to 2678400, not 0"),
+    (service("persistence_granularity 255.0.255.0"), "4:5: 'persistence_granularity' '255.0.255.0' is neither an IPv4 netmask nor a prefix length"),
+    (service("persistence_engine sip"), "4:5: 'persistence_engine' is refused (not supported yet: a client would not stay with its real server)"),
+    (service(real="TCP_CHECK {\n}\nuthreshold x"), "8:1: 'uthreshold' takes a whole number from 0 to 2147483647, not 'x'"),
+    (service(real="TCP_CHECK {\n}\nweight 65536"), "8:1: 'weight' takes a number from 0 to 65535, not 65536"),
     (service("quorum -1"), "4:5: 'quorum' takes a number from 0 to 1000000000, not -1"),
     (service(real="HTTP_GET {\n}"), "6:9: 'HTTP_GET' needs a 'url { … }' block"),
     (service(real="BFD_CHECK {\nname x\n}"), "6:9: 'BFD_CHECK' is refused (not supported yet: this failure would not be seen)"),
@@ -317,7 +330,6 @@ REFUSED = [
     (service() + service(), "12:1: 'virtual_server' '10.0.0.1:80' is there already, in line 1"),
     ("vrrp_sync_group G {\n}", "1:1: 'vrrp_sync_group' needs 'group'"),
     ("vrrp_instance VI\n", "1:1: 'vrrp_instance' opens a block: '{' is missing"),
-    ("@main router_id x\n", "1:1: lines for one configuration id ('@id') are not supported yet"),
 ]  # fmt: skip
 
 
@@ -464,3 +476,27 @@ def test_version_3_unicast_tracking_and_groups() -> None:
     assert (up.interval, up.fall, up.user) == (2.0, 3, "nobody")
     assert stack.watches["load"].file == "/run/load"
     assert not [note for note in notes if note.status in ("refused", "unknown")]
+
+
+def test_schedulers_and_what_goes_with_them() -> None:
+    found = only_service(
+        service("lb_algo mh\nmh-port\nflag-1\nsh-port\nops\npersistence_timeout\n"
+                "persistence_granularity 255.255.255.0", real="uthreshold 9\nlthreshold 3")
+    )  # fmt: skip
+    assert found.scheduler == "mh" and found.scheduler_flags == ("mh-fallback", "mh-port")
+    assert not found.one_packet, "it is for UDP"
+    assert found.persistence == Persistence(timeout=360, granularity=24)
+    (real,) = found.real_servers.values()
+    assert (real.upper_threshold, real.lower_threshold) == (9, 3)
+    assert only_service(service().replace("lb_algo rr", "")).scheduler == "wlc"
+    assert only_service(service("ops\nprotocol UDP")).one_packet
+    assert only_service(service("persistence_timeout 50")).persistence == Persistence(timeout=50)
+
+
+def test_what_a_scheduler_does_not_heed_is_said() -> None:
+    notes = remarkable(read(service("sh-port\nops"))[1])
+    said = [str(note) for note in notes if note.status == "warning"]
+    assert said[1:3] == [
+        "k.conf:4:5: sh-port: warning: without effect: rr has no such flag",
+        "k.conf:5:1: ops: warning: without effect: it is for UDP",
+    ]

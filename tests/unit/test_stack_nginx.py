@@ -15,9 +15,11 @@ from trimaran.stack.http import (
     ErrorPage,
     Files,
     Http,
+    Limits,
     Listen,
     Location,
     Log,
+    Manner,
     Peer,
     ProxyOptions,
     ProxyPass,
@@ -28,7 +30,7 @@ from trimaran.stack.http import (
 from trimaran.stack.mime_types import BUILT_IN_TYPES
 from trimaran.stack.nginx import read_nginx
 from trimaran.stack.nginx_directives import NGINX
-from trimaran.stack.nginx_values import VARIABLES
+from trimaran.stack.nginx_values import STREAM_VARIABLES, VARIABLES
 from trimaran.stack.report import Note, remarkable, summary
 
 CLASSIC = (
@@ -58,8 +60,16 @@ def refusal(body: str) -> list[str]:
     return problems(f"http {{ server {{\n{body}\n}} }}")
 
 
+USUAL = Manner(keepalive_requests=1000, keepalive_time=3600, keepalive_disable=("msie6",))
+
+
+def with_manner(location: Location, manner: Manner = USUAL) -> Location:
+    return location.model_copy(update={"manner": manner})
+
+
 def test_the_classic_file_loads_as_it_stands() -> None:
     http, notes = read(CLASSIC)
+    kept = USUAL.model_copy(update={"keepalive_timeout": 65.0})
     pages = (ErrorPage(statuses=(500, 502, 503, 504), uri="/50x.html"),)
     assert http == Http(
         servers=(
@@ -83,12 +93,14 @@ def test_the_classic_file_loads_as_it_stands() -> None:
                             ),
                         ),
                         error_pages=pages,
+                        manner=kept,
                     ),
                     Location(
                         match="=",
                         path="/50x.html",
                         action=Files(root="etc/html"),
                         error_pages=pages,
+                        manner=kept,
                     ),
                 ),
                 keepalive_timeout=65,
@@ -102,6 +114,7 @@ def test_the_classic_file_loads_as_it_stands() -> None:
         ),
         types=BUILT_IN_TYPES,
         default_type="application/octet-stream",
+        directory="etc/",
     )
     assert summary(notes) == "21 of 23 options honoured, 2 without effect"
     assert [str(note) for note in remarkable(notes)] == [
@@ -126,7 +139,10 @@ def test_defaults_are_those_of_nginx() -> None:
         1,
     )
     assert http.servers == (
-        Server(locations=(Location(path="/", action=Files(root="etc/html")),), listen=(Listen(),)),
+        Server(
+            locations=(with_manner(Location(path="/", action=Files(root="etc/html"))),),
+            listen=(Listen(),),
+        ),
     )
 
 
@@ -205,7 +221,8 @@ def test_locations_and_what_they_do() -> None:
         location /v { try_files $uri $uri/ =404; }
         """
     )
-    assert found.locations == (
+    plain = tuple(with_manner(each, Manner()) for each in found.locations)
+    assert plain == (
         Location(match="=", path="/x", action=Return(status=204)),
         Location(
             match="^~", path="/y/", action=Return(status=301, text="https://$host$request_uri")
@@ -224,9 +241,7 @@ def test_locations_and_what_they_do() -> None:
 def test_a_return_of_the_server_comes_first() -> None:
     text = "http { server { location /a { root x; } return 301 https://$host/; } }"
     http, notes = read(text)
-    assert http.servers[0].locations == (
-        Location(path="/", action=Return(status=301, text="https://$host/")),
-    )
+    assert http.servers[0].rewrite == (Return(status=301, text="https://$host/"),)
     assert "location" in [note.word for note in remarkable(notes)]
 
 
@@ -253,13 +268,13 @@ def test_the_access_log() -> None:
     )
 
 
-def test_values_of_all_servers_may_stand_in_each() -> None:
-    body = "server { large_client_header_buffers 4 16k; send_timeout 30s; }"
-    http, _ = read(f"http {{ {body} {body.replace('server {', 'server { listen 81;')} }}")
-    assert (http.large_client_header_buffer, http.send_timeout) == (16 << 10, 30.0)
-    assert problems(f"http {{\n{body}\nserver {{ listen 81; send_timeout 30s; }} }}") == [
-        "etc/nginx.conf:2:10: 'large_client_header_buffers' must be the same for every server and location, for now (write it once, in the http block)"
-    ]
+def test_limits_may_differ_by_server_and_location() -> None:
+    body = "server { large_client_header_buffers 8 16k; location /a { send_timeout 30s; } }"
+    http, _ = read(f"http {{ {body} server {{ listen 81; merge_slashes off; }} }}")
+    first, second = http.servers
+    assert first.limits and (first.limits.header_line, first.limits.header_buffers) == (16384, 8)
+    assert first.locations[0].send_timeout == 30.0 and second.locations[0].send_timeout is None
+    assert second.limits == Limits(merge_slashes=False)
 
 
 def test_includes_are_taken_from_the_directory_of_the_file() -> None:
@@ -292,7 +307,6 @@ REFUSED = [
     ("if (a) { return 403; }", "2:1: 'if' 'a' is not a variable"),
     ("set $host a;", "2:1: 'set' '$host' cannot be changed, for now"),
     ("location / { auth_jwt realm; }", "2:14: 'auth_jwt' is refused (ignoring it could let in whom it shuts out)"),
-    ("limit_rate 1k;", "2:1: 'limit_rate' is refused (not supported yet: the limit would not hold)"),
     ("location x { }", "2:1: 'location' 'x' does not start with '/'"),
     ("location /a { } location /a { }", "2:17: 'location' '/a' is there already"),
     ("ssl_certificate a;", "2:1: 'ssl_certificate' is refused (not supported yet: what is to be encrypted would be in clear)"),
@@ -307,7 +321,7 @@ REFUSED = [
     ("location / { proxy_pass http://a; proxy_set_header H: x; }", "2:35: 'proxy_set_header' 'H:' is not a header's name"),
     ("return 200 $;", f"2:1: 'return' the variable '$' is not known (allowed: {', '.join(sorted(VARIABLES))})"),
     ("location / { fastcgi_pass a; }", "2:14: 'fastcgi_pass' is refused (not supported yet: this location would answer with files)"),
-    ("proxy_pass http://10.0.0.1;", "2:1: 'proxy_pass' does not belong here; it belongs into location, if"),
+    ("proxy_pass http://10.0.0.1;", "2:1: 'proxy_pass' does not belong here; it belongs into location, if, limit_except"),
     ("error_page 200 /x;", "2:1: 'error_page' takes a number from 300 to 599, not 200"),
     ("return 100;", "2:1: 'return' 100 is no final status"),
     ("root a; root b;", "2:9: 'root' is there already, in line 2"),
@@ -355,7 +369,7 @@ def test_the_variables_are_those_of_the_engine() -> None:
         Path(__file__).parents[2] / "rust" / "proxy" / "src" / "vars" / "names.rs"
     ).read_text()
     named = source[source.index("fn named(") :].split("_ =>")[0]
-    assert set(re.findall(r'\("(\w+)", Variable', source)) == VARIABLES
+    assert set(re.findall(r'\(\s*"(\w+)",\s*Variable', source)) == VARIABLES | STREAM_VARIABLES
     assert {"http_", "arg_", "cookie_"} <= set(re.findall(r'rest\("(\w+_)"', named))
 
 

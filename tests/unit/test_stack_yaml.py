@@ -80,7 +80,8 @@ GOLDEN = [
     (
         "scheduler: rr", "scheduler: wr",
         ["24:16: virtual_services.web.scheduler: 'wr' is not possible here "
-         "(did you mean 'wrr'? allowed: fo, rr, wrr)"],
+         "(did you mean 'wrr'? allowed: dh, fo, lblc, lblcr, lc, mh, nq, ovf, rr, sed, sh, twos, "
+         "wlc, wrr)"],
     ),
     (
         "router_id: 51", "router_id: 510\n    router_id: 51",
@@ -116,7 +117,7 @@ GOLDEN = [
         "{node4: {weight: 1}, node5", "{node4: {wieght: 1}, node8",
         ["26:28: unknown key 'wieght' in virtual_services.web.real_servers.node4 "
          "(did you mean 'weight'? allowed: check, checks, forward, inhibit_on_failure, "
-         "notify_down, notify_up, tunnel, weight)",
+         "lower_threshold, notify_down, notify_up, tunnel, upper_threshold, weight)",
          "26:40: 'node8' is neither a node nor an IP address "
          f"(did you mean 'node7'? allowed: {NODES})"],
     ),
@@ -329,6 +330,36 @@ def test_a_wrong_flow_sync_is_named(written: str, said: str) -> None:
 def test_directors_without_flow_sync_are_warned_of() -> None:
     _, notes = read_stack(TEXT.replace(f"flow_sync: {KEY}", ""), "stack.yaml")
     assert ["flows are not synchronised" in note.message for note in notes] == [True]
+
+
+BALANCING = [
+    ("scheduler_flags: [mh-port]", "the flag mh-port is not one of the scheduler rr"),
+    ("one_packet: true", "one_packet is for UDP: a TCP connection has more than one packet"),
+    ("persistence: {granularity: 64}", "an IPv4 client has no 64 bits"),
+    ("persistence: {granularity: 255.0.255.0}", "'255.0.255.0' is neither an IPv4 netmask"),
+    ("persistence: {timeout: 0s}", "is too small: at least 1"),
+    ("dead_flows: kill", "'kill' is not possible here"),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), BALANCING, ids=[line for line, _ in BALANCING])
+def test_what_a_scheduler_cannot_do_is_said_where_it_stands(line: str, expected: str) -> None:
+    (said,) = problems(TEXT.replace("scheduler: rr", f"scheduler: rr\n    {line}", 1))
+    assert said.startswith("stack.yaml:25:") and expected in said
+
+
+def test_thresholds_must_leave_room() -> None:
+    text = TEXT.replace("weight: 1}", "weight: 1, upper_threshold: 3, lower_threshold: 4}", 1)
+    (said,) = problems(text)
+    assert "lower_threshold 4 is above upper_threshold 3" in said
+
+
+@pytest.mark.parametrize(
+    ("weight", "why"), [("65536", "too large: at most 65535"), ("-1", "too small: at least 0")]
+)
+def test_a_weight_out_of_range(weight: str, why: str) -> None:
+    (said,) = problems(TEXT.replace("weight: 1}", f"weight: {weight}}}", 1))
+    assert said.startswith("stack.yaml:26:") and why in said
 
 
 def test_the_kernels_ipvs_cannot_do_everything() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from trimaran import __version__
-from trimaran.cli import lab
+from trimaran.cli import lab, vrrp
 from trimaran.system.errors import CannotRunError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(lab.app, name="lab")
+app.add_typer(vrrp.app, name="vrrp")
 
 FAILED, CANNOT_RUN = 1, 2
 
@@ -60,13 +61,17 @@ def run(
     nginx: File = None,
     lvsrs: File = None,
     run_dir: RunDirectoryOption = None,
+    record: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Write every virtual router's inputs down there."),
+    ] = None,
 ) -> None:
     """Run this machine's part of a stack, or of classic files."""
     if sys.platform != "linux":
         raise CannotRunError("Trimaran's roles are made of Linux's network", "run it on Linux")
     from trimaran.cli.run import Classic, run_node
 
-    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir)
+    run_node(stack, Classic(keepalived, nginx, lvsrs), node, run_dir, record)
 
 
 @app.command()
@@ -78,6 +83,16 @@ def check(
     from trimaran.cli.check import check as check_files
 
     raise typer.Exit(check_files(files, node))
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="`run --record` wrote it.")],
+) -> None:
+    """Play what a virtual router was told again; 1 when it answers otherwise."""
+    from trimaran.cli.replay import replay_file
+
+    raise typer.Exit(0 if replay_file(recording) else FAILED)
 
 
 @app.command()
@@ -138,6 +153,22 @@ def stop(role: str, node: RunningNode = None, run_dir: RunDirectoryOption = None
 
 
 @app.command()
+def plan(
+    new: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[NEW]", help="A file in place of the node's first one."),
+    ] = None,
+    node: RunningNode = None,
+    run_dir: RunDirectoryOption = None,
+    json: Json = False,
+) -> None:
+    """What a reload would change, and whether mastership can move; nothing is changed."""
+    from trimaran.cli.plan import show_plan
+
+    show_plan(new, node, run_dir, as_json=json)
+
+
+@app.command()
 def reload(
     node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
@@ -173,15 +204,24 @@ def top(node: RunningNode = None, run_dir: RunDirectoryOption = None) -> None:
 
 @app.command()
 def explain(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A client, ADDRESS:PORT.")],
-    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="ADDRESS:PORT.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE|vrrp", help="A client, ADDRESS:PORT; or the word vrrp.")
+    ],
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION|NAME", help="ADDRESS:PORT; or a virtual router.")
+    ],
     udp: Annotated[bool, typer.Option("--udp", "-u", help="A datagram.")] = False,
     kind: Annotated[str, typer.Option(help="Which segment: syn, ack, fin or rst.")] = "syn",
     node: RunningNode = None,
     run_dir: RunDirectoryOption = None,
     json: Json = False,
 ) -> None:
-    """What the director would do with a packet, and why."""
+    """What the director would do with a packet; or why this node is (not) a router's master."""
+    if source == "vrrp":
+        from trimaran.cli.explain_router import explain_router
+
+        explain_router(destination, node, run_dir)
+        return
     from trimaran.cli.explain import explain as explain_packet
 
     explain_packet(source, destination, "udp" if udp else "tcp", kind, node, run_dir, as_json=json)

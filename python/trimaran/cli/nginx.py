@@ -9,10 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimaran.node.nginx_process import VERSION
 from trimaran.stack.errors import StackError
 from trimaran.system.errors import CannotRunError
 
-VERSION = "1.31.4"  # of the nginx whose behaviour is aimed at
 DEFAULT_PREFIX, DEFAULT_FILE = "/etc/nginx/", "nginx.conf"
 SIGNALS = {
     "stop": signal.SIGTERM,
@@ -37,11 +37,13 @@ WITHOUT = [
     "http_autoindex_module",
     "http_tunnel_module",
     "http-cache",
+    "stream_pass_module",
+    "stream_upstream_least_time_module",
     "mail_pop3_module",
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH = ["http_auth_request_module", "http_realip_module", "http_stub_status_module"]
+WITH = ["http_auth_request_module", "http_realip_module", "http_stub_status_module", "stream"]
 USAGE = __doc__.splitlines()[2].strip()
 
 

@@ -3,18 +3,19 @@
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trimaran.node import daemon, preflight, roles
 from trimaran.node.keeper import RoleSpec
 from trimaran.node.plan import plan
 from trimaran.node.run_directory import RunDirectory, default
-from trimaran.node.settings import NodePlan
+from trimaran.node.settings import NodePlan, RoleSettings
 from trimaran.stack.load import Loaded, load, load_classic
 from trimaran.stack.model import Stack
 from trimaran.system.errors import CannotRunError
 from trimaran.system.files import DiskFiles
+from trimaran.vrrp.settings import VrrpSettings
 
 _SAID = {"unknown", "warning"}  # `trimaran check` tells the rest
 
@@ -33,8 +34,15 @@ class Classic:
         return self.keepalived or self.nginx or self.lvsrs
 
 
-def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Path | None) -> None:
-    """Run until told to stop. Raises StackError, CannotRunError."""
+def run_node(
+    stack: Path | None,
+    classic: Classic,
+    node: str | None,
+    run_dir: Path | None,
+    record: Path | None = None,
+) -> None:
+    """Run until told to stop; `record`: where the vrrp process writes what it is told. Raises
+    StackError, CannotRunError."""
     file = stack or classic.given
     if file is None:
         files = "stack.yaml, or --keepalived, --nginx and --lvsrs files"
@@ -44,10 +52,12 @@ def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Pa
     wanted = _load(stack, classic, node)
     name = node or _this_node(wanted, file)
     directory = RunDirectory(run_dir or default(), name)
-    node_plan = _plan(wanted, directory, file)
+    node_plan = _recorded(_plan(wanted, directory, file), record)
 
-    def reread() -> list[RoleSpec]:
-        return roles.specs(_plan(_load(stack, classic, name), directory, file), directory.lock)
+    def reread(instead: str | None = None) -> list[RoleSpec]:
+        files = _instead(stack, classic, instead)
+        again = _plan(_load(*files, name), directory, file)
+        return roles.specs(_recorded(again, record), directory.lock)
 
     directory.take()
     try:
@@ -60,12 +70,36 @@ def run_node(stack: Path | None, classic: Classic, node: str | None, run_dir: Pa
         directory.leave()
 
 
+def _instead(
+    stack: Path | None, classic: Classic, instead: str | None
+) -> tuple[Path | None, Classic]:
+    """The files, with another one in the place of the first."""
+    if instead is None:
+        return stack, classic
+    if stack is not None:
+        return Path(instead), classic
+    first = "keepalived" if classic.keepalived else "nginx" if classic.nginx else "lvsrs"
+    return None, replace(classic, **{first: Path(instead)})
+
+
 def _plan(stack: Stack, directory: RunDirectory, file: Path) -> NodePlan:
     node_plan = plan(stack, directory.node, directory.state, directory.pins, str(file))
     if not node_plan.roles:
         node = directory.node
         raise CannotRunError(f"node {node} has no role in {file}", "give it one, or do not run it")
     return node_plan
+
+
+def _recorded(node_plan: NodePlan, record: Path | None) -> NodePlan:
+    if record is None:
+        return node_plan
+    told: dict[str, RoleSettings] = {
+        name: replace(each, record=str(record.absolute()))
+        if isinstance(each, VrrpSettings)
+        else each
+        for name, each in node_plan.roles.items()
+    }
+    return replace(node_plan, roles=told)
 
 
 def _unreadable(error: OSError | UnicodeError) -> str:

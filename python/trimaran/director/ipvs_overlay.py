@@ -29,8 +29,13 @@ from trimaran.director.overlay import (
     place_of,
     server_place,
 )
-from trimaran.director.settings import RealServerSettings, ServiceSettings, TunnelSettings
-from trimaran.director.tables import PROTOCOLS, Scheduler
+from trimaran.director.settings import (
+    RealServerSettings,
+    Scheduler,
+    ServiceSettings,
+    TunnelSettings,
+)
+from trimaran.director.tables import PROTOCOLS
 from trimaran.health.pool import MAX_WEIGHT
 
 NAMES = {number: word for word, number in PROTOCOLS.items()}

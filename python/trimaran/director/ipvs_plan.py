@@ -27,12 +27,14 @@ from trimaran.director.ipvs import (
     Mark,
     Method,
     Service,
+    ServiceFlag,
     ServiceKey,
     ServiceRow,
     Tunnel,
     TunnelKind,
 )
 from trimaran.director.ipvs_wire import Command, Message
+from trimaran.director.ipvsadm_words import SCHEDULER_FLAGS
 from trimaran.director.plan import RealKey, key_of
 from trimaran.director.settings import RealServerSettings, ServiceSettings, TunnelSettings
 from trimaran.director.tables import PROTOCOLS
@@ -77,7 +79,7 @@ def desired(services: Iterable[ServiceSettings], down: Set[RealKey]) -> dict[Ser
     """What is wanted. `down`: the real servers that are not well; they are no destinations."""
     return {
         service_key(service): Wanted(
-            Service(service_key(service), service.scheduler),
+            kernel_service(service),
             tuple(
                 destination(real)
                 for real in service.real_servers
@@ -88,11 +90,41 @@ def desired(services: Iterable[ServiceSettings], down: Set[RealKey]) -> dict[Ser
     }
 
 
+def kernel_service(service: ServiceSettings) -> Service:
+    """A service as IPVS has it."""
+    flags = ServiceFlag(0)
+    if service.persistence_s:
+        flags |= ServiceFlag.PERSISTENT
+    if service.one_packet:
+        flags |= ServiceFlag.ONE_PACKET
+    for word in service.scheduler_flags:
+        flags |= SCHEDULER_FLAGS[word][1]
+    return Service(
+        service_key(service), service.scheduler, flags, service.persistence_s, _netmask(service)
+    )
+
+
+def _netmask(service: ServiceSettings) -> int | None:
+    """From a prefix length; 0 is the whole address."""
+    prefix, whole = service.granularity, service.address.max_prefixlen
+    if prefix in (0, whole):
+        return None
+    return (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF if whole == 32 else prefix
+
+
 def destination(real: RealServerSettings) -> Destination:
     """A real server as IPVS has it."""
     method = Method.TUNNEL if real.forward == "tunnel" else Method.ROUTE
     tunnel = tunnel_of(real.tunnel) if method is Method.TUNNEL else PLAIN_TUNNEL
-    return Destination(real.address, real.port, method, real.weight, tunnel=tunnel)
+    return Destination(
+        real.address,
+        real.port,
+        method,
+        real.weight,
+        real.upper_threshold,
+        real.lower_threshold,
+        tunnel,
+    )
 
 
 def tunnel_of(tunnel: TunnelSettings) -> Tunnel:

@@ -1,7 +1,7 @@
 """The director's table in the form of `ipvsadm -Ln`, byte for byte."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 HEADER = """\
@@ -16,12 +16,25 @@ def listing(status: Mapping[str, Any]) -> str:
     and port as ipvsadm does; a real server that is out of the table is not listed."""
     lines = [HEADER]
     for service in sorted(status["services"], key=_place):
-        end = _end(service)
-        lines.append(f"{service['protocol'].upper():<4} {end} {service['scheduler']}\n")
+        lines.append(f"{service['protocol'].upper():<4} {_end(service)} {_how(service)}\n")
         for real in sorted(service["real_servers"], key=_place):
             if real["listed"]:
                 lines.append(_line(real))
     return "".join(lines)
+
+
+def _how(service: Mapping[str, Any]) -> str:
+    """Scheduler, flags, persistence: as ipvsadm says them."""
+    flags = service["scheduler_flags"]
+    words = [service["scheduler"], *([f"({','.join(flags)})"] if flags else [])]
+    timeout, granularity = service["persistence_s"], service["granularity"]
+    if timeout:
+        words += ["persistent", str(timeout)]
+    if timeout and ":" in service["address"] and granularity < 128:
+        words += ["mask", str(granularity)]
+    elif timeout and ":" not in service["address"] and granularity < 32:
+        words += ["mask", str(IPv4Network(f"0.0.0.0/{granularity}").netmask)]
+    return " ".join([*words, *(["ops"] if service["one_packet"] else [])])
 
 
 def _line(real: Mapping[str, Any]) -> str:

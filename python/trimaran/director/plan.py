@@ -1,13 +1,14 @@
 """Settings, health and MACs -> the tables that are wanted -> the steps from those that are there.
 
 A real server keeps its index for as long as a flow may name it: one that left the settings stays,
-unlisted, until no flow is left on it.
+with weight 0, until no flow is left on it.
 """
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from trimaran.director.schedulers import Member, Slots, Table, table_of
 from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.director.tables import (
     MAX_REALS,
@@ -21,7 +22,6 @@ from trimaran.director.tables import (
     Tunnel,
     Way,
     overhead,
-    turns,
 )
 
 RealKey = tuple[Listen, IPAddress, int]
@@ -44,7 +44,7 @@ class SetSlots:
     """Swap a service's table."""
 
     service: int
-    slots: tuple[int, ...]
+    slots: Table
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def desired(
     # By the service's index, not its address: so a service that left and came back finds the real
     # servers that its flows still name.
     known = {(real.service, real.address, real.port): i for i, real in found.reals.items()}
-    chosen = {index for slots in found.slots.values() for index in slots}
+    chosen = {index for slots in found.slots.values() for index in slots.reals}
     free = (i for i in range(MAX_REALS) if i not in found.reals)
     reals: dict[int, Real] = {}
-    slots: dict[int, tuple[int, ...]] = dict.fromkeys(found.slots, ())
+    slots: dict[int, Table] = dict.fromkeys(found.slots, Slots())
     for service in services:
         listen = listen_of(service)
         index = wanted_services[listen].index
-        weighted: list[tuple[int, int]] = []
+        members: list[Member] = []
         for real in service.real_servers:
             listed = (listen, real.address, real.port) not in down
             place = known.get((index, real.address, real.port))
@@ -128,16 +128,33 @@ def desired(
                 place = _next(free, "real servers", MAX_REALS)
             local = real.address in own
             hop, tunnel = (None, None) if local else _way(real, hops, ways)
-            reals[place] = Real(real.address, real.port, index, listed, hop, local, tunnel)
+            reals[place] = Real(
+                real.address,
+                real.port,
+                index,
+                listed,
+                hop,
+                local,
+                tunnel,
+                real.weight,
+                real.upper_threshold,
+                real.lower_threshold,
+            )
             if listed and reals[place].reachable:
-                weighted.append((place, real.weight))
-        slots[index] = turns(service.scheduler, weighted)
+                members.append(_member(place, real))
+        slots[index] = table_of(service.scheduler, members)
     for place, gone in found.reals.items():
-        # Where no table names it no new flow can, and `busy` was counted after that.
-        may_be_named = gone.listed or place in chosen or busy is None or place in busy
+        # Its flows live on. Where no table names it no new one can come, and `busy` was counted
+        # after that: then it may go.
+        may_be_named = gone.weight or place in chosen or busy is None or place in busy
         if place not in reals and may_be_named:
-            reals[place] = replace(gone, listed=False)
+            reals[place] = replace(gone, weight=0)
     return Tables(wanted_services, reals, slots)
+
+
+def _member(place: int, real: RealServerSettings) -> Member:
+    last = real.weight or real.last_weight or 0
+    return Member(place, str(real.address), real.port, real.weight, last)
 
 
 def _way(
@@ -168,12 +185,27 @@ def _served(
         listen = listen_of(service)
         there = found.services.get(listen)
         index = there.index if there else _next(free, "services", MAX_SERVICES)
-        wanted[listen] = Served(index, synced and _can_be_synced(listen))
+        wanted[listen] = _how(service, index, synced and _can_be_synced(listen))
     for listen in list(wanted):
         wanted[Listen(listen.address, 0, 0)] = Served(0)
     if len(wanted) > MAX_SERVICES:
         raise LimitError(f"at most {MAX_SERVICES} addresses and services fit, not {len(wanted)}")
     return wanted
+
+
+def _how(service: ServiceSettings, index: int, synced: bool) -> Served:
+    flags = {flag.partition("-")[2] for flag in service.scheduler_flags}
+    return Served(
+        index,
+        synced,
+        "rr" if service.scheduler == "wrr" else service.scheduler,  # one to the program
+        hashes_port="port" in flags,
+        falls_back="fallback" in flags,
+        one_packet=service.one_packet,
+        dead_flows=service.dead_flows,
+        persistence_s=service.persistence_s,
+        granularity=service.granularity,
+    )
 
 
 def _next(free: Iterator[int], what: str, limit: int) -> int:

@@ -3,7 +3,14 @@ names of bpf/layout.h, each with a sentence for people."""
 
 from collections.abc import Mapping
 
-NOTICES = ("table_full", "adopted", "answered", "untold")  # counted, but no drop of their own
+NOTICES = (
+    "table_full",
+    "adopted",
+    "answered",
+    "untold",
+    "reset",
+    "unpinned",
+)  # counted, but no drop of their own
 
 EXPLAINED: Mapping[str, str] = {
     "malformed": "The TCP or UDP header is one that no stack accepts: cut short, impossible "
@@ -23,7 +30,7 @@ EXPLAINED: Mapping[str, str] = {
     "mtu": "The packet is longer than the real server's link carries, and may not or need not be "
     "fragmented here.",
     "table_full": "The flow table is full: the packet was forwarded by hash, and its flow is not "
-    "tracked. Raise max_flows.",
+    "tracked. Raise flow_table.",
     "adopted": "The flow began before this director knew it; it was forwarded by hash and tracked "
     "from here on.",
     "waiting": "The first packet here of a flow that began elsewhere: the word of another director "
@@ -32,5 +39,8 @@ EXPLAINED: Mapping[str, str] = {
     "the whole table.",
     "encapsulation": "The packet could not be put into its tunnel: it has a second VLAN tag "
     "behind tc, or the driver leaves no room before it.",
+    "reset": "The flow's real server is down: its client was told by RST, and may connect anew.",
+    "unpinned": "The flow's real server is down: the packet was forwarded to another, where the "
+    "flow is tracked from here on.",
     "answered": "The sender of a dropped packet was told by ICMP what was the matter.",
 }

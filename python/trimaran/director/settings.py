@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from trimaran.health.settings import CheckSettings, PoolSettings, ScriptSettings
 
+Scheduler = Literal[
+    "rr", "wrr", "lc", "wlc", "sh", "dh", "mh", "sed", "nq", "fo", "ovf", "twos", "lblc", "lblcr"
+]
+DeadFlows = Literal["drop", "unpin", "reset"]
+
 if TYPE_CHECKING:
     IPAddress = IPv4Address | IPv6Address
 else:
@@ -30,7 +35,7 @@ class TunnelSettings:
 class RealServerSettings:
     """`name` is the user's word for it (node name or address); all of its `checks` must pass.
     `mode` is what operators want of it (director/overlay.py); `tunnel` counts where `forward` is
-    tunnel."""
+    tunnel. `last_weight` is the last weight above 0 of one that drains (None: its weight)."""
 
     name: str
     address: IPAddress
@@ -43,6 +48,9 @@ class RealServerSettings:
     forward: Forward = "dr"
     tunnel: TunnelSettings = TunnelSettings()
     mode: Mode = "enabled"
+    upper_threshold: int = 0
+    lower_threshold: int = 0
+    last_weight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,15 @@ class ServiceSettings:
     address: IPAddress
     port: int
     protocol: Literal["tcp", "udp"]
-    scheduler: Literal["rr", "wrr", "fo"]
+    scheduler: Scheduler
     real_servers: tuple[RealServerSettings, ...]
     pool: PoolSettings = field(default_factory=PoolSettings)
     sorry_server: RealServerSettings | None = None
+    scheduler_flags: tuple[str, ...] = ()
+    one_packet: bool = False
+    persistence_s: int = 0
+    granularity: int = 0
+    dead_flows: DeadFlows = "drop"
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ class DirectorSettings:
     pin_directory: str
     services: tuple[ServiceSettings, ...]
     max_flows: int = 1 << 20
+    max_flows6: int = 1 << 20
+    max_clients: int = 1 << 16
     flow_sync: FlowSyncSettings | None = None
     hook: Literal["auto", "tc", "xdp", "ipvs"] = "auto"
     state_file: str = ""

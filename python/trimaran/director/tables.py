@@ -1,17 +1,12 @@
-"""What the data plane's tables hold, and how a scheduler becomes a table of turns.
+"""What the data plane's tables hold."""
 
-Every static scheduler is a table: the program takes its slots one after the other.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import gcd
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from trimaran.director.settings import IPAddress, TunnelSettings
+from trimaran.director.schedulers import Table
+from trimaran.director.settings import DeadFlows, IPAddress, Scheduler, TunnelSettings
 
-Scheduler = Literal["rr", "wrr", "fo"]
-MAX_SLOTS = 65536
 MAX_REALS = 16384
 MAX_SERVICES = 16384
 PROTOCOLS = {"tcp": 6, "udp": 17}  # IANA's numbers
@@ -59,7 +54,9 @@ def overhead(tunnel: TunnelSettings, version: int) -> int:
 @dataclass(frozen=True)
 class Real:
     """One real server of one service. `listed`: its flows are forwarded; `hop` None: its MAC is
-    not known, or it is this machine (`local`). With a `tunnel` the hop's MTU is that inside it."""
+    not known, or it is this machine (`local`). With a `tunnel` the hop's MTU is that inside it.
+    New flows come by `weight`, while there are not `upper` of them already (until fewer than
+    `lower` are left)."""
 
     address: IPAddress
     port: int
@@ -68,6 +65,9 @@ class Real:
     hop: Hop | None
     local: bool = False
     tunnel: Tunnel | None = None
+    weight: int = 1
+    upper: int = 0
+    lower: int = 0
 
     @property
     def reachable(self) -> bool:
@@ -91,59 +91,25 @@ class Listen(NamedTuple):
 
 @dataclass(frozen=True)
 class Served:
-    """A service's index, and whether its flows are told to the peers."""
+    """A service: its index, whether its flows are told to the peers, and what is done with its
+    table. `granularity` is how many bits of its address make a client."""
 
     index: int
     synced: bool = False
+    scheduler: Scheduler = "rr"
+    hashes_port: bool = False
+    falls_back: bool = False
+    one_packet: bool = False
+    dead_flows: DeadFlows = "drop"
+    persistence_s: int = 0
+    granularity: int = 0
 
 
 @dataclass(frozen=True)
 class Tables:
     """Everything the program reads. `services` maps a place to what serves it, `reals` and
-    `slots` are by index; slots hold indices of reals."""
+    `slots` are by index."""
 
     services: Mapping[Listen, Served] = field(default_factory=dict)
     reals: Mapping[int, Real] = field(default_factory=dict)
-    slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-
-
-def turns(scheduler: Scheduler, weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """The cycle of a scheduler over (real, weight), given in the order of the configuration.
-
-    As in IPVS the one added last comes first, weight 0 gets no new flow, rr heeds no other weight,
-    and fo gives all to the greatest. A cycle that would need more than MAX_SLOTS slots is scaled
-    down to fit.
-    """
-    newest_first = [(real, weight) for real, weight in reversed(weighted) if weight > 0]
-    if scheduler == "rr":
-        return tuple(real for real, _ in newest_first)
-    if scheduler == "fo":  # max() keeps the first of equals, as ip_vs_fo does
-        best = max(newest_first, key=lambda each: each[1], default=None)
-        return (best[0],) if best else ()
-    return _interleaved(_scaled(newest_first))
-
-
-def _interleaved(weighted: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """ip_vs_wrr: a threshold falls from the greatest weight by the weights' divisor; at each step
-    everyone who reaches it takes a turn."""
-    if not weighted:
-        return ()
-    step = gcd(*(weight for _, weight in weighted))
-    greatest = max(weight for _, weight in weighted)
-    return tuple(
-        real
-        for threshold in range(greatest, 0, -step)
-        for real, weight in weighted
-        if weight >= threshold
-    )
-
-
-def _scaled(weighted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    if not weighted:
-        return []
-    step = gcd(*(weight for _, weight in weighted))
-    total = sum(weight for _, weight in weighted) // step
-    if total <= MAX_SLOTS:
-        return list(weighted)
-    room = MAX_SLOTS - len(weighted)  # each may be rounded up to 1
-    return [(real, max(1, weight // step * room // total)) for real, weight in weighted]
+    slots: Mapping[int, Table] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
@@ -64,6 +64,13 @@ class ControlClient:
         answer: dict[str, str] = (await self._json("POST", path))["roles"]
         return answer
 
+    async def plan(self, instead: str | None) -> list[dict[str, str]]:
+        """What a reload would change (node/difference.py), of the node's own files or of that one
+        in their stead. Raises ControlError: it would be refused."""
+        path = "/plan" if instead is None else f"/plan?instead={quote(instead)}"
+        answer: list[dict[str, str]] = (await self._json("POST", path))["changes"]
+        return answer
+
     async def change(
         self, verb: str, name: str, service: str | None = None, weight: int | None = None
     ) -> list[dict[str, Any]]:
@@ -82,6 +89,10 @@ class ControlClient:
         """A change as IPVS's netlink has it (director/ipvs_wire.py), at run time. Raises
         ControlError: nothing was changed."""
         await self._json("POST", "/ipvs", {"request": request.hex()})
+
+    async def vrrp_dump(self) -> dict[str, Any]:
+        """The virtual routers in the shape of keepalived's JSON, version 2. Raises ControlError."""
+        return await self._json("GET", "/vrrp/dump")
 
     async def explain(self, question: dict[str, str | int]) -> dict[str, Any]:
         """What the director would do with a packet (source, source_port, address, port, protocol,

@@ -153,6 +153,13 @@ def application(supervisor: "Supervisor") -> FastAPI:
         except RoleError as error:
             raise HTTPException(409, str(error)) from error
 
+    @app.get("/vrrp/dump")
+    async def vrrp_dump() -> dict[str, Any]:
+        try:
+            return {"vrrp": await supervisor.vrrp_dump()}
+        except RoleError as error:
+            raise HTTPException(409, str(error)) from error
+
     @app.post("/reload")
     async def reload(
         peer: Annotated[Peer, Depends(_may_change)], changes: Literal["keep", "drop"] = "keep"
@@ -163,6 +170,15 @@ def application(supervisor: "Supervisor") -> FastAPI:
             return {"roles": await supervisor.reload(cause, keep_changes=keep)}
         except ReloadRefusedError as error:
             raise HTTPException(409, f"nothing was changed: {error}") from error
+
+    @app.post("/plan")
+    async def plan(
+        peer: Annotated[Peer, Depends(_may_change)], instead: str | None = None
+    ) -> dict[str, list[dict[str, str]]]:
+        try:
+            return {"changes": [each.plain() for each in await supervisor.plan(instead)]}
+        except ReloadRefusedError as error:
+            raise HTTPException(409, f"it would be refused: {error}") from error
 
     @app.post("/changes")
     async def change_servers(

@@ -288,6 +288,10 @@ class DirectorRole:
                     "address": str(service.address),
                     "port": service.port,
                     "scheduler": service.scheduler,
+                    "scheduler_flags": service.scheduler_flags,
+                    "one_packet": service.one_packet,
+                    "persistence_s": service.persistence_s,
+                    "granularity": service.granularity,
                     "real_servers": [
                         self._row(service, real, figures, listed) for real in service.real_servers
                     ],

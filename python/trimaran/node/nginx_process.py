@@ -7,11 +7,11 @@ is answered, TERM and INT at once. The process that was started is the one in th
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from trimaran.node.nginx_log import ErrorLog
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.errors import StackError
 from trimaran.stack.http import Http
@@ -22,6 +22,8 @@ from trimaran.system.errors import CannotRunError
 from trimaran.system.files import DiskFiles
 from trimaran.system.sockets import listen_tcp
 
+VERSION = "1.31.4"  # of the nginx whose behaviour is aimed at
+ANY = ("0.0.0.0", "::")
 BIND_TRIES, BIND_PAUSE_S = 5, 0.5  # as nginx: whoever is just leaving gets a moment
 FOR_EVER_S = 30 * 86400.0
 _ORDERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT)
@@ -51,14 +53,16 @@ class Configuration:
 
     def main(self) -> Main:
         """What it says of the process. Raises StackError, OSError."""
-        main = Main(error_log=self._error_log) if self._error_log else Main()
+        given = self._error_log
+        main = Main(error_logs=((given, "error"),)) if given else Main()
         main = read_main(self.files.read(self.file), self.file, self.files, main)
         return read_main(self._directives, "-g", self.files, main)
 
     def http(self) -> Http:
         """What it serves. Raises StackError, OSError."""
         text = self.files.read(self.file)
-        return read_nginx(text, self.file, self.files, self.prefix)[0]
+        http = read_nginx(text, self.file, self.files, self.prefix, ipv6=True)[0]
+        return http.model_copy(update={"product": ("nginx", f"nginx/{VERSION}")})
 
     def check(self) -> None:
         """Raises StackError, OSError or ValueError when it cannot be served."""
@@ -78,7 +82,7 @@ class NginxProcess:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._main = configuration.main()
-        self._log = ErrorLog(below(configuration.prefix, self._main.error_log))
+        self._log = ErrorLog(configuration.prefix, self._main.error_logs)
         self._listeners: dict[Address, socket.socket] = {}
 
     def run(self) -> int:
@@ -152,29 +156,6 @@ class NginxProcess:
 def _addresses(http: Http) -> list[Address]:
     """Every address once; one that '0.0.0.0' of its port covers is not bound besides."""
     every = dict.fromkeys((at.address, at.port) for each in http.servers for at in each.listen)
-    everywhere = {port for address, port in every if address == "0.0.0.0"}
-    return [each for each in every if each[0] == "0.0.0.0" or each[1] not in everywhere]
-
-
-class ErrorLog:
-    """Lines in nginx's form."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Open the file anew, after it was moved away."""
-        if self._path.endswith("stderr"):
-            self._file = sys.stderr
-        elif self._path.startswith("syslog:"):
-            self._file = Path(os.devnull).open("a")  # noqa: SIM115
-        else:
-            self._file = Path(self._path).open("a", buffering=1, errors="replace")  # noqa: SIM115
-
-    def write(self, level: str, message: str) -> None:
-        """`level` is nginx's word."""
-        now, pid = time.strftime("%Y/%m/%d %H:%M:%S"), os.getpid()
-        for line in message.splitlines():
-            self._file.write(f"{now} [{level}] {pid}#{pid}: {line}\n")
-        self._file.flush()
+    every |= dict.fromkeys((at.address, at.port) for each in http.stream for at in each.listen)
+    whole = {(":" in address, port) for address, port in every if address in ANY}
+    return [each for each in every if each[0] in ANY or (":" in each[0], each[1]) not in whole]

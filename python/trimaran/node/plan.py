@@ -1,6 +1,7 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import PurePath
 from typing import Any
 
@@ -75,6 +76,9 @@ def _director(stack: Stack, node: str, state: PurePath, pins: PurePath) -> Direc
         flow_sync=None if stack.datapath == "ipvs" else _flow_sync(stack, node),
         hook=stack.datapath,
         state_file=str(state / "ipvs.json"),
+        max_flows=stack.flow_table.ipv4,
+        max_flows6=stack.flow_table.ipv6,
+        max_clients=stack.flow_table.persistent_clients,
     )
 
 
@@ -104,7 +108,19 @@ def _services(stack: Stack, name: str, service: VirtualService) -> Iterator[Serv
             servers,
             _pool(service),
             _sorry(stack, service, (address, port)),
+            service.scheduler_flags,
+            service.one_packet,
+            *_persistence(service, address.version),
+            service.dead_flows,
         )
+
+
+def _persistence(service: VirtualService, version: int) -> tuple[int, int]:
+    """(timeout in seconds, bits of a client's address); (0, 0) without."""
+    persistence = service.persistence
+    if persistence is None:
+        return 0, 0
+    return ceil(persistence.timeout), persistence.granularity or (32 if version == 4 else 128)
 
 
 def _real_server(
@@ -132,6 +148,9 @@ def _real_server(
         _script(server.notify_down),
         forward,
         _tunnel(tunnel),
+        upper_threshold=server.upper_threshold,
+        lower_threshold=server.lower_threshold,
+        last_weight=server.weight,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from trimaran.stack import resolve
 from trimaran.stack.authentication import key_bytes
-from trimaran.stack.model import Stack, Static, Tracking, VirtualRouter, Watch
+from trimaran.stack.model import BfdNeighbour, Stack, Static, Tracking, VirtualRouter, Watch
 from trimaran.stack.routes import parse_route, parse_rule
+from trimaran.vrrp.bfd import BfdSettings
 from trimaran.vrrp.packet import Checksum, Peer
 from trimaran.vrrp.seal import HmacKey, HmacSettings
 from trimaran.vrrp.settings import (
@@ -221,4 +222,20 @@ def _watch(name: str, watch: Watch) -> WatchSettings:
         return WatchSettings(name, "script", watch.script, **common)
     if watch.process is not None:
         return WatchSettings(name, "process", watch.process, **common)
+    if watch.bfd is not None:
+        return WatchSettings(name, "bfd", (), bfd=_bfd(watch.bfd))
     return WatchSettings(name, "file", (watch.file or "",), **common)
+
+
+def _bfd(bfd: BfdNeighbour) -> BfdSettings:
+    return BfdSettings(
+        neighbour=str(bfd.neighbour),
+        source=None if bfd.source is None else str(bfd.source),
+        min_rx_us=round(bfd.min_rx * 1e6),
+        min_tx_us=round(bfd.min_tx * 1e6),
+        idle_tx_us=round(bfd.idle_tx * 1e6),
+        multiplier=bfd.multiplier,
+        passive=bfd.passive,
+        ttl=bfd.ttl,
+        max_hops=bfd.max_hops,
+    )

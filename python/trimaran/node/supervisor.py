@@ -1,12 +1,13 @@
 """All roles of a node: started in order, stopped in the reverse one, told about each other."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from trimaran import __version__
 from trimaran.node.channel import Message
+from trimaran.node.difference import Change, difference
 from trimaran.node.events import Events
 from trimaran.node.keeper import Keeper, RoleSpec
 from trimaran.node.lifecycle import CRASHES_TOLERATED, State
@@ -16,7 +17,13 @@ from trimaran.node.runtime import Runtime
 from trimaran.stack.errors import StackError
 from trimaran.system.errors import CannotRunError
 
-Reread = Callable[[], list[RoleSpec]]
+
+class Reread(Protocol):
+    """Reads the node's files again, or those that `instead` begins with. Raises StackError,
+    CannotRunError."""
+
+    def __call__(self, instead: str | None = None) -> list[RoleSpec]: ...
+
 
 CHANGE_TIMEOUT_S = 30.0
 
@@ -110,6 +117,14 @@ class Supervisor:
             raise ChangeRefusedError("; ".join(refusals))
         return rows
 
+    async def vrrp_dump(self) -> list[dict[str, Any]]:
+        """The virtual routers in the shape of keepalived's JSON. Raises RoleError."""
+        vrrp = self.keepers.get("vrrp")
+        if vrrp is None:
+            raise RoleError("this node is no member of a virtual router")
+        answer: list[dict[str, Any]] = await vrrp.ask("dump", {}, CHANGE_TIMEOUT_S)
+        return answer
+
     async def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """What the director would do with a packet. Raises RoleError."""
         director = self.keepers.get("director")
@@ -144,14 +159,24 @@ class Supervisor:
         self._say("node.reloaded", said or "nothing had changed", cause, dict(outcome))
         return outcome
 
+    async def plan(self, instead: str | None) -> list[Change]:
+        """What a reload of the node's files, or of those in their stead, would change. Nothing is
+        changed. Raises ReloadRefusedError: they are wrong."""
+        specs = await self._read(instead)
+        live = frozenset(spec.name for spec in specs if spec.reloads)
+        before = {name: keeper.spec.settings for name, keeper in self.keepers.items()}
+        return difference(before, {spec.name: spec.settings for spec in specs}, live)
+
     async def _reload(self) -> dict[str, str]:
+        return await reload(self.keepers, await self._read())
+
+    async def _read(self, instead: str | None = None) -> list[RoleSpec]:
         if self._reread is None:
             raise ReloadRefusedError("this node was not started from files")
         try:
-            specs = await asyncio.to_thread(self._reread)
+            return await asyncio.to_thread(self._reread, instead)
         except (StackError, CannotRunError) as error:
             raise ReloadRefusedError(str(error)) from error
-        return await reload(self.keepers, specs)
 
     def _say(self, name: str, message: str, cause: str, data: dict[str, Any] | None = None) -> None:
         self.events.add("node", name, subject=self.node, message=message, cause=cause, data=data)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from trimaran.node.bfd_watch import BfdWatches
 from trimaran.node.channel import Channel, ChannelClosedError, Message
 from trimaran.node.plain import from_plain
+from trimaran.node.recording import record
 from trimaran.node.vrrp_hands import Hands
 from trimaran.node.vrrp_links import Links
 from trimaran.node.vrrp_port import Port
@@ -25,6 +27,7 @@ from trimaran.system.errors import CannotRunError
 from trimaran.system.link_monitor import LinkMonitor
 from trimaran.system.netlink import Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
+from trimaran.vrrp.dump import dump
 from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
 from trimaran.vrrp.packet import Rejection, router_id_of
@@ -46,7 +49,10 @@ class VrrpRole:
         self._unsaid = 0
         self._stopping = False
         self._ports: dict[str, Port] = {}
-        self._routers = [Router(each) for each in settings.routers]
+        self._routers = [
+            record(each, settings.record) if settings.record else Router(each)
+            for each in settings.routers
+        ]
         self._voices = {router: Voice(router.settings) for router in self._routers}
         for router in self._routers:
             wire, base = router.settings.wire, router.settings.interface
@@ -56,7 +62,11 @@ class VrrpRole:
             for group in (self._group(each) for each in settings.groups)
             for router in group.members
         }
-        self._watches = [Watch(each, self._heard_of) for each in settings.watches]
+        self._kinds = {each.name: each.kind for each in settings.watches}
+        self._watches: list[Watch | BfdWatches] = [
+            Watch(each, self._heard_of) for each in settings.watches if each.kind != "bfd"
+        ]
+        self._bfd = [each for each in settings.watches if each.kind == "bfd"]
         ours = {address.ip for each in settings.routers for address in each.carried}
         ours |= {address.ip for _, address in settings.static}
         self._links = Links(_interfaces(settings), settings.delays)
@@ -96,6 +106,8 @@ class VrrpRole:
     def _start(self) -> None:
         leftovers = {router for router in self._routers if self._finds_leftovers(router)}
         self._look_at_interfaces()
+        if self._bfd:
+            self._watches.append(BfdWatches(self._bfd, self._heard_of))
         for watch in self._watches:
             watch.look(clock.now())
         for router in self._routers:
@@ -200,9 +212,13 @@ class VrrpRole:
                 self._say({"kind": "reply", "id": message["id"], **self._answer(message["name"])})
 
     def _answer(self, name: str) -> dict[str, Any]:
-        if name != "status":
-            return {"error": f"the vrrp role does not know '{name}'; it knows 'status'"}
         now = clock.now()
+        if name == "dump":
+            wall = clock.time_of_day()
+            return {"value": [dump(router, wall, now) for router in self._routers]}
+        if name != "status":
+            known = "it knows 'status' and 'dump'"
+            return {"error": f"the vrrp role does not know '{name}'; {known}"}
         routers = [router_status(router, now) for router in self._routers]
         sockets = [each for port in self._ports.values() for each in port.sockets.values()]
         overflowed = sum(each.overflowed() for each in sockets)
@@ -249,11 +265,10 @@ class VrrpRole:
 
     def _heard_of(self, name: str, well: bool, cause: str, value: int) -> None:
         """What a watch found."""
-        kinds = {watch.settings.name: watch.settings.kind for watch in self._watches}
         for router, track in self._tracks("watch"):
             if track.name != name:
                 continue
-            if kinds[name] == "file" and track.weight:  # its number counts, whatever it is
+            if self._kinds[name] == "file" and track.weight:  # its number counts, whatever it is
                 well = (track.weight > 0) is not track.reverse
             router.set_track(track, well, cause, clock.now(), value)
             self._act(router)

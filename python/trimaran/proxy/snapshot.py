@@ -12,7 +12,9 @@ from trimaran.stack.http import (
     Files,
     Http,
     If,
+    Limits,
     Location,
+    Manner,
     ProxyPass,
     Return,
     Rewrite,
@@ -23,23 +25,22 @@ from trimaran.stack.http import (
     Upstream,
 )
 from trimaran.stack.mime_types import BUILT_IN_TYPES
+from trimaran.stack.stream import StreamPass, StreamServer
 
 
 def snapshot(http: Http) -> str:
     """The snapshot of everything one proxy process serves."""
     return json.dumps(
         {
-            "servers": [_server(server) for server in http.servers],
+            "servers": [_server(server, http) for server in http.servers],
             "upstreams": [_upstream(upstream) for upstream in http.upstreams],
             "types": http.types or BUILT_IN_TYPES,
             "default_type": http.default_type,
-            "limits": {
-                "body_size": http.client_max_body_size,
-                "header_line": http.large_client_header_buffer,
-                "header_timeout_ms": _ms(http.client_header_timeout),
-                "body_timeout_ms": _ms(http.client_body_timeout),
-                "send_timeout_ms": _ms(http.send_timeout),
-            },
+            "limits": _limits(http.limits, http),
+            "stream": {"servers": [_stream_server(each) for each in http.stream]},
+            "directory": http.directory,
+            "errors": http.errors,
+            "product": http.product,
             "variables": http.variables,
             "maps": [each.model_dump() for each in http.maps],
             "rate_zones": [each.model_dump() for each in http.rate_zones],
@@ -52,8 +53,23 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _server(server: Server) -> dict[str, Any]:
+def _optional_ms(seconds: float | None) -> int | None:
+    return None if seconds is None else _ms(seconds)
+
+
+def _limits(limits: Limits, http: Http) -> dict[str, Any]:
     return {
+        **limits.model_dump(exclude={"header_timeout"}),
+        "header_timeout_ms": _ms(limits.header_timeout),
+        "body_size": http.client_max_body_size,
+        "body_timeout_ms": _ms(http.client_body_timeout),
+        "send_timeout_ms": _ms(http.send_timeout),
+    }
+
+
+def _server(server: Server, http: Http) -> dict[str, Any]:
+    return {
+        "limits": _limits(server.limits, http) if server.limits else None,
         "listen": [listen.model_dump() for listen in server.listen],
         "names": server.names,
         "locations": [_location(location) for location in server.locations],
@@ -66,19 +82,44 @@ def _server(server: Server) -> dict[str, Any]:
 
 _PLAIN = {"internal", "path", "recursive_error_pages", "headers", "expires", "logs", "body_size",
           "default_type", "types", "access", "basic", "satisfy_any", "rates", "counts", "try_files",
-          "root", "alias", "real_ip", "absolute_redirect", "auth",
-          "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
+          "root", "alias", "alias_skip", "real_ip", "absolute_redirect", "errors", "log_not_found",
+          "auth", "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
 
 
 def _location(location: Location) -> dict[str, Any]:
     return {
         **location.model_dump(include=_PLAIN, by_alias=True),
         "match": location.match,
+        "manner": _manner(location.manner),
+        "except": (location.except_[0], _location(location.except_[1]))
+        if location.except_
+        else None,
+        "body_timeout_ms": _optional_ms(location.body_timeout),
+        "send_timeout_ms": _optional_ms(location.send_timeout),
         "action": _action(location.action),
         "error_pages": [page.model_dump() for page in location.error_pages],
         "locations": [_location(each) for each in location.locations],
         "rewrite": [_code(code) for code in location.rewrite],
     }
+
+
+_TIMES = ("auth_delay", "keepalive_timeout", "keepalive_time")
+
+
+def _manner(manner: Manner) -> dict[str, Any]:
+    times = {f"{name}_ms": _optional_ms(getattr(manner, name)) for name in _TIMES}
+    return {**manner.model_dump(exclude=set(_TIMES)), **times}
+
+
+_STREAM_TIMES = ("connect_timeout", "timeout", "next_timeout")
+
+
+def _stream_server(server: StreamServer) -> dict[str, Any]:
+    made = server.model_dump()
+    if isinstance(server.action, StreamPass):
+        times = {f"{name}_ms": _ms(getattr(server.action, name)) for name in _STREAM_TIMES}
+        made["action"] = {**server.action.model_dump(exclude=set(_STREAM_TIMES)), **times}
+    return made
 
 
 def _code(code: Set | Rewrite | Break | Return | If) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trimaran.stack.stream import StreamServer
 from trimaran.stack.units import Seconds, Weight
 
 
@@ -237,12 +238,13 @@ class Expires(HttpModel):
 
 
 class Log(HttpModel):
-    """One access log; `format` None is the combined one."""
+    """One access log; `format` None is the combined one; `held`: lines may be written late."""
 
     path: str
     format: str | None = None
     escape: Literal["default", "json", "none"] = "default"
     condition: str | None = None
+    held: bool = False
 
 
 class Basic(HttpModel):
@@ -259,6 +261,7 @@ class RateLimit(HttpModel):
     burst: int = 0
     delay: int = 0
     dry_run: bool = False
+    level: str = "error"
     status: int = 503
 
 
@@ -268,6 +271,7 @@ class CountLimit(HttpModel):
     zone: str
     count: int
     dry_run: bool = False
+    level: str = "error"
     status: int = 503
 
 
@@ -279,11 +283,35 @@ class RealIp(HttpModel):
     recursive: bool = False
 
 
+class Manner(HttpModel):
+    """What few locations say of how they answer. `limit_rate` and its `after` are sizes or
+    templates; None values are those of the server, or without limit."""
+
+    server_tokens: str = "on"
+    server_name_in_redirect: bool = False
+    port_in_redirect: bool = True
+    if_modified_since: Literal["exact", "before", "off"] = "exact"
+    etag: bool = True
+    max_ranges: int | None = None
+    chunked: bool = True
+    trailers: tuple[AddHeader, ...] = ()
+    auth_delay: Seconds = 0.0
+    limit_rate: str | None = None
+    limit_rate_after: str | None = None
+    keepalive_timeout: Seconds | None = None
+    keepalive_header: int | None = None
+    keepalive_requests: int | None = None
+    keepalive_time: Seconds | None = None
+    keepalive_disable: tuple[str, ...] = ()
+
+
 class Location(HttpModel):
     """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix, '~' and '~*' regular
     expression, '@' by name. `root` with `alias` is the location's own path's place; None values
-    are those of the server or of `Http`. `access` is (allowed, network), the first counts.
-    `auth` is auth_request's path, `auth_sets` (variable, value) of auth_request_set."""
+    are those of the server or of `Http`. `access` is (allowed, network), the first counts;
+    `auth` is auth_request's path, `auth_sets` (variable, value) of auth_request_set; `alias_skip`
+    is how much of a path alias replaces (None: all); `except_` are the methods that limit_except
+    lets pass and what holds for the others; `errors` are (path, level)."""
 
     match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
@@ -307,12 +335,19 @@ class Location(HttpModel):
     try_files: tuple[str, ...] = ()
     root: str | None = None
     alias: bool = False
+    alias_skip: int | None = None
     real_ip: RealIp | None = None
     absolute_redirect: bool | None = None
     auth: str | None = None
     auth_sets: tuple[tuple[str, str], ...] = ()
     mirrors: tuple[str, ...] = ()
     mirror_body: bool = True
+    manner: Manner = Manner()
+    except_: tuple[tuple[str, ...], "Location"] | None = None
+    errors: tuple[tuple[str, str], ...] | None = None
+    log_not_found: bool = True
+    body_timeout: Seconds | None = None
+    send_timeout: Seconds | None = None
 
 
 class Listen(HttpModel):
@@ -324,8 +359,23 @@ class Listen(HttpModel):
     proxy_protocol: bool = False
 
 
+class Limits(HttpModel):
+    """What heads are held to: `header_line` bytes a line, `header_buffers` times that in all."""
+
+    header_timeout: Seconds = 60.0
+    header_line: int = 8192
+    header_buffers: int = 4
+    max_headers: int = 1000
+    merge_slashes: bool = True
+    ignore_invalid_headers: bool = True
+    underscores_in_headers: bool = False
+
+
 class Server(HttpModel):
-    """A virtual server, chosen by listening address and Host header."""
+    """A virtual server, chosen by listening address and Host header. `limits` None are those of
+    `Http`; those of an address's default server count."""
+
+    limits: Limits | None = None
 
     listen: Annotated[tuple[Listen, ...], Field(min_length=1)] = (Listen(),)
     names: tuple[str, ...] = ()
@@ -346,6 +396,10 @@ class Map(HttpModel):
     entries: tuple[tuple[str, str], ...] = ()
     default: str = ""
     hostnames: bool = False
+    volatile: bool = False
+    ranges: bool = False
+    trusted: tuple[str, ...] = ()
+    recursive: bool = False
 
 
 class RateZone(HttpModel):
@@ -366,17 +420,21 @@ class CountZone(HttpModel):
 
 
 class Http(HttpModel):
-    """Everything one proxy process serves."""
+    """Everything one proxy process serves. `directory` (ending in '/') is where relative paths
+    begin that requests name; `product` is what answers call us, without and with a version."""
 
     servers: tuple[Server, ...]
     upstreams: tuple[Upstream, ...] = ()
     types: dict[str, str] = Field(default={}, description="file extension: media type")
     default_type: str = "application/octet-stream"
     client_max_body_size: int = 1 << 20
-    client_header_timeout: Seconds = 60.0
     client_body_timeout: Seconds = 60.0
     send_timeout: Seconds = 60.0
-    large_client_header_buffer: int = 8192
+    limits: Limits = Limits()
+    stream: tuple[StreamServer, ...] = ()
+    directory: str = ""
+    errors: tuple[tuple[str, str], ...] = ()
+    product: tuple[str, str] = ("trimaran", "trimaran")
     workers: int = 1
     variables: tuple[str, ...] = ()
     maps: tuple[Map, ...] = ()

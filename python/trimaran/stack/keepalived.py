@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from trimaran.stack.balancing import SCHEDULERS, Persistence, parse_granularity
 from trimaran.stack.blocks import KEEPALIVED as GRAMMAR
 from trimaran.stack.blocks import Statement, parse
 from trimaran.stack.directives import RefusedError, Walk, refuse
@@ -34,6 +35,7 @@ from trimaran.stack.keepalived_method import HELP as _KIND_HELP
 from trimaran.stack.keepalived_method import method
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_text import expand
+from trimaran.stack.keepalived_traps import traps
 from trimaran.stack.model import Forward, RealServer, Stack, Static, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 from trimaran.stack.references import find
@@ -43,8 +45,8 @@ from trimaran.stack.values import any_address, choice, integer, word
 Listen = tuple[IPv4Address | IPv6Address, int]
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_SCHEDULERS = {"rr": "rr", "wrr": "wrr", "fo": "fo"}
-_ALGO_HELP = "today there are rr, wrr and fo: write `lb_algo wrr`"
+_SCHEDULERS = {name: name for name in SCHEDULERS}
+_ALGO_HELP = f"one of {', '.join(SCHEDULERS)}"
 
 
 def read_keepalived(
@@ -53,7 +55,7 @@ def read_keepalived(
     """The stack of one node that a keepalived.conf describes, and the notes on its options. Raises
     StackError with every problem found."""
     files = files or NoFiles()
-    source, notes = expand(text, file, files)
+    source, notes = expand(text, file, files, node)
     try:
         statements = parse(source, GRAMMAR)
     except StackError as error:
@@ -66,6 +68,15 @@ def _name(listen: Listen) -> str:
     return f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
 
 
+def _granularity(text: str) -> int | None:
+    if text.isdigit():
+        return integer(1, 128)(text)
+    try:
+        return int(parse_granularity(text))
+    except ValueError as error:
+        refuse(str(error))
+
+
 class _File(InstanceReader):
     def __init__(
         self, walk: Walk, statements: tuple[Statement, ...], files: Files, node: str | None
@@ -75,6 +86,8 @@ class _File(InstanceReader):
         self.checks = CheckReader(walk, statements, files)
 
     def read(self) -> tuple[Stack, list[Note]]:
+        for trap in traps(self.top):
+            self.walk.warn(trap.statement.place, trap.statement.name, trap.message)
         blocks = [each for defs in self._named("global_defs") for each in defs.block or ()]
         self.globals = self._options(blocks, GLOBAL)
         if "script_user" in self.globals:
@@ -138,11 +151,9 @@ class _File(InstanceReader):
         protocol = self._value(options, "protocol", choice({"tcp": "tcp", "udp": "udp"}), "tcp")
         name = _name(listen) if protocol == "tcp" else f"{_name(listen)}/udp"
         self._again(("virtual_services", name), statement)
-        for option, help_ in (("lb_kind", _KIND_HELP), ("lb_algo", _ALGO_HELP)):
-            if option not in options:
-                default = "NAT" if option == "lb_kind" else "wlc"
-                message = f"has no '{option}', so keepalived's default {default} is meant"
-                self.walk.refuse(statement, message, help_)
+        if "lb_kind" not in options:
+            message = "has no 'lb_kind', so keepalived's default NAT is meant"
+            self.walk.refuse(statement, message, _KIND_HELP)
         self._fixed_values(options)
         servers: dict[str, RealServer] = {}
         for inner in statement.block or ():
@@ -158,7 +169,7 @@ class _File(InstanceReader):
             tunnel=tunnel,
             listen=_name(listen),
             protocol=protocol,
-            scheduler=self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "rr"),
+            **self._balancing(options, protocol),
             real_servers=servers,
             check=check,
             checks=checks,
@@ -167,6 +178,41 @@ class _File(InstanceReader):
         if service is None or len(self.walk.problems) > before:
             return None
         return name, service
+
+    def _balancing(self, options: Options, protocol: str) -> dict[str, Any]:
+        """The scheduler, wlc where nothing is said, and what goes with it. Flags of another one
+        and ops without UDP are without effect, as they are to IPVS."""
+        scheduler = self._value(options, "lb_algo", choice(_SCHEDULERS, _ALGO_HELP), "wlc")
+        flags = []
+        for what, number in (("fallback", 1), ("port", 2)):
+            for name in (f"sh-{what}", f"mh-{what}", f"flag-{number}"):
+                if name not in options:
+                    continue
+                if scheduler in ("sh", "mh") and name in (f"{scheduler}-{what}", f"flag-{number}"):
+                    flags.append(f"{scheduler}-{what}")
+                else:
+                    message = f"without effect: {scheduler} has no such flag"
+                    self.walk.warn(options[name].place, name, message)
+        once = "ops" in options
+        if once and protocol != "udp":
+            self.walk.warn(options["ops"].place, "ops", "without effect: it is for UDP")
+        return {
+            "scheduler": scheduler,
+            "scheduler_flags": tuple(dict.fromkeys(flags)),
+            "one_packet": once and protocol == "udp",
+            "persistence": self._persistence(options),
+        }
+
+    def _persistence(self, options: Options) -> Persistence | None:
+        """360 s where no number is given; a granularity alone makes a service persistent too."""
+        timeout = options.get("persistence_timeout")
+        granularity = self._value(options, "persistence_granularity", _granularity, None)
+        if timeout is None and granularity is None:
+            return None
+        seconds = 360
+        if timeout is not None and timeout.arguments:
+            seconds = self._value(options, "persistence_timeout", integer(1, 31 * 86400), 360)
+        return Persistence(timeout=seconds, granularity=granularity)
 
     def _fixed_values(self, options: Options) -> None:
         """What can only be as it is."""
@@ -255,6 +301,8 @@ class _File(InstanceReader):
             forward=forward,
             tunnel=tunnel,
             weight=self._value(options, "weight", integer(0, 65535), 1),
+            upper_threshold=self._value(options, "uthreshold", integer(0, 2**31 - 1), 0),
+            lower_threshold=self._value(options, "lthreshold", integer(0, 2**31 - 1), 0),
             checks=self.checks.checks(statement, {**service, **options}),
             inhibit_on_failure=self.checks.flag(options, "inhibit_on_failure")
             if "inhibit_on_failure" in options

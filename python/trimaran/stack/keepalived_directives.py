@@ -20,6 +20,7 @@ SERVICE, REAL = "virtual_server", "real_server"
 SCRIPT, PROCESS = "vrrp_script", "vrrp_track_process"
 SYNC_GROUP = "vrrp_sync_group"
 URL, TLS, TRACK_FILE = "url", "SSL", "track_file"
+BFD = "bfd_instance"
 CHECKERS = {  # keepalived's word: the kind of stack.checks
     "TCP_CHECK": "tcp", "HTTP_GET": "http", "SSL_GET": "http", "MISC_CHECK": "script",
     "PING_CHECK": "ping", "UDP_CHECK": "udp", "DNS_CHECK": "dns", "SMTP_CHECK": "smtp",
@@ -37,8 +38,7 @@ def _root() -> list[list[Directive]]:
         rows(_YES, "1", "virtual_server_group", block=True),
         rows(_YES, "1", "vrrp_script vrrp_track_process vrrp_track_file track_file", block=True),
         rows(_YES, "1", "vrrp_sync_group", block=True),
-        rows(_IDLE, "0+", "bfd_instance",
-             "watched only where an instance tracks it, which is refused", block=None),
+        rows(_YES, "1", "bfd_instance", block=True),
         rows(_YES, "0", "SSL", block=True),
         rows(_YES, "0", "garp_group interface_up_down_delays", block=True),
         rows(_YES, "0", "static_ipaddress static_routes static_rules", block=True),
@@ -125,7 +125,8 @@ def _global() -> list[list[Directive]]:
              "snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus "
              "dbus_service_name dbus_no_interface_name state_dump_file stats_dump_file "
              "json_dump_file json_version data_use_instance keepalived_script_user "
-             "disable_script_security", "`trimaran status --json` and `trimaran events` tell"),
+             "disable_script_security",
+             "`trimaran vrrp dump`, `trimaran status --json` and `trimaran events` tell"),
         rows(_NO, "0+", "net_namespace net_namespace_ipvs",
              "start the daemon in that namespace instead"),
     ]  # fmt: skip
@@ -141,7 +142,7 @@ def _instance() -> list[list[Directive]]:
         rows(_YES, "0-1", "nopreempt preempt accept lower_prio_no_advert v3_checksum_as_v2 "
              "check_unicast_src old_unicast_checksum dont_track_primary"),
         rows(_YES, "0", "unicast_peer virtual_ipaddress_excluded track_script track_process "
-             "track_file", block=True),
+             "track_file track_bfd", block=True),
         rows(_YES, "0", "authentication", block=True),
         rows(_YES, "0", "virtual_ipaddress", block=True),
         rows(_YES, "0", "track_interface", block=True),
@@ -178,8 +179,6 @@ def _instance() -> list[list[Directive]]:
              "a virtual router needs an address; write one on lo (`dev lo`) to elect alone"),
         rows(_IDLE, "0+", "lvs_sync_daemon_interface lvs_sync_daemon_inteface",
              "flows are synchronised by a stack file's `flow_sync` (key and peers), not by ip_vs"),
-        rows(_NO, "0+", "track_bfd",
-             f"{_LATER}: its failure would not move the addresses", block=None),
         rows(_YES, "0", "virtual_routes virtual_rules", block=True),
         rows(_YES, "0", "auth_hmac", block=True),
         rows(_NO, "0+", "vrf", "not possible: run a daemon in that VRF (`ip vrf exec`)"),
@@ -201,13 +200,15 @@ def _service() -> list[list[Directive]]:
         rows(_YES, "1-2", "sorry_server"),
         rows(_YES, "1-3", "quorum_up quorum_down"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
-        rows(_IDLE, "0+", "flag-1 flag-2 flag-3 hashed sh-port sh-fallback mh-port mh-fallback",
-             "the scheduler has no such flag"),
+        rows(_YES, "0", "sh-port sh-fallback mh-port mh-fallback flag-1 flag-2"),
+        rows(_IDLE, "0+", "flag-3 hashed", "no scheduler heeds it"),
         rows(_IDLE, "0+", "lvs_netlink_cmd_rcv_bufs", "buffers are sized as needed"),
-        rows(_NO, "0+", "persistence_timeout persistence_granularity persistence_engine",
+        rows(_YES, "0-1", "persistence_timeout"),
+        rows(_YES, "1", "persistence_granularity"),
+        rows(_NO, "0+", "persistence_engine",
              f"{_LATER}: a client would not stay with its real server"),
         rows(_YES, "1+", "sorry_server_lvs_method"),
-        rows(_NO, "0+", "ops", f"{_LATER}: it is for UDP"),
+        rows(_YES, "0", "ops"),
     ]  # fmt: skip
 
 
@@ -221,7 +222,7 @@ def _real() -> list[list[Directive]]:
         rows(_YES, "1", "virtualhost"),
         rows(_YES, "1-3", "notify_up notify_down"),
         rows(_IDLE, "0+", "snmp_name smtp_alert", "nothing uses it"),
-        rows(_NO, "0+", "uthreshold lthreshold", f"{_LATER}: the limit would not hold"),
+        rows(_YES, "1", "uthreshold lthreshold"),
         rows(_NO, "0+", "BFD_CHECK", f"{_LATER}: this failure would not be seen", block=None),
     ]  # fmt: skip
 
@@ -290,13 +291,25 @@ KEEPALIVED: Table = table(
             rows(_YES, "1", "file weight"),
             rows(_IDLE, "0+", "init_file", "a file that is not there counts as 0"),
         ],
+        BFD: [
+            rows(_YES, "1", "neighbor_ip source_ip min_rx min_tx idle_tx multiplier max_hops"),
+            rows(_YES, "1", "ttl hoplimit"),
+            rows(_YES, "1-2", "weight"),
+            rows(_YES, "0", "passive"),
+            rows(_IDLE, "0", "vrrp checker", "whoever tracks it hears of it"),
+            rows(_NO, "0", "multihop", "its port is not spoken; sessions are with neighbours"),
+        ],
         SYNC_GROUP: [
             rows(_YES, "0", "group", block=True),
             rows(_YES, "0-1", "smtp_alert notify_priority_changes"),
             rows(_YES, "0", "global_tracking sync_group_tracking_weight"),
             rows(_YES, "1-3", "notify notify_master notify_backup notify_fault notify_stop"),
-            rows(_YES, "0", "track_interface track_script track_file track_process", block=True),
-            rows(_NO, "0+", "track_bfd", f"{_LATER}: its failure would be unseen", block=None),
+            rows(
+                _YES,
+                "0",
+                "track_interface track_script track_file track_process track_bfd",
+                block=True,
+            ),
         ],
         "TCP_CHECK": _connecting(),
         "HTTP_GET": _http(),

@@ -23,6 +23,7 @@ _ALIASES = {
 }
 _REPEATED = {
     "vrrp_instance", "vrrp_sync_group", "vrrp_script", "vrrp_track_process", "vrrp_track_file",
+    "bfd_instance",
     "track_file", "virtual_server", "real_server", "global_defs", "url", "key", "garp_group",
     "static_ipaddress", "static_routes", "static_rules", "interface_up_down_delays", *CHECKERS,
 }  # fmt: skip

@@ -8,16 +8,16 @@ from trimaran.stack.directives import RefusedError, Walk
 from trimaran.stack.files import Files
 from trimaran.stack.finding import Path
 from trimaran.stack.keepalived_authentication import AuthenticationReader
-from trimaran.stack.keepalived_directives import PROCESS, SCRIPT, TRACK_FILE
+from trimaran.stack.keepalived_directives import BFD, PROCESS, SCRIPT, TRACK_FILE
 from trimaran.stack.keepalived_options import Options
 from trimaran.stack.keepalived_values import LONGEST_S, boolean, interface_name, track_options
-from trimaran.stack.model import TrackedInterface, TrackedWatch, Tracking, Watch
-from trimaran.stack.values import choice, integer, seconds
+from trimaran.stack.model import BfdNeighbour, TrackedInterface, TrackedWatch, Tracking, Watch
+from trimaran.stack.values import any_address, choice, integer, milliseconds, seconds
 
 T = TypeVar("T")
 _MATCHES = {"partial": "partial", "initial": "initial"}
 _TRACKED = {"track_script": "vrrp_script", "track_process": "vrrp_track_process",
-            "track_file": "track_file"}  # fmt: skip
+            "track_file": "track_file", "track_bfd": "bfd_instance"}  # fmt: skip
 
 
 class TrackingReader(AuthenticationReader):
@@ -104,6 +104,7 @@ class TrackingReader(AuthenticationReader):
             "vrrp_track_process": self._process,
             "vrrp_track_file": self._file,
             "track_file": self._file,
+            "bfd_instance": self._bfd,
         }
         found: dict[str, Watch] = {}
         for statement in self.top:
@@ -164,6 +165,29 @@ class TrackingReader(AuthenticationReader):
             return None
         self._value(options, "weight", integer(-253, 253), 1)
         return self._build(Watch, statement, file=options["file"].arguments[0])
+
+    def _bfd(self, statement: Statement) -> Watch | None:
+        options = self._options(statement.block or (), BFD)
+        if not self._required(options, "neighbor_ip", statement):
+            return None
+        self._value(options, "weight", integer(-253, 253), 0)
+        source = self._value(options, "source_ip", any_address, None)
+        limits = milliseconds(1, 10_000)
+        hops = "hoplimit" if "hoplimit" in options else "ttl"
+        bfd = self._build(
+            BfdNeighbour,
+            statement,
+            neighbour=options["neighbor_ip"].arguments[0],
+            source=source,
+            min_rx=self._value(options, "min_rx", limits, 0.01),
+            min_tx=self._value(options, "min_tx", limits, 0.01),
+            idle_tx=self._value(options, "idle_tx", milliseconds(1000, 10_000), 1.0),
+            multiplier=self._value(options, "multiplier", integer(1, 255), 5),
+            passive="passive" in options,
+            ttl=self._value(options, hops, integer(1, 255), 255),
+            max_hops=self._value(options, "max_hops", integer(0, 254), 0),
+        )
+        return None if bfd is None else self._build(Watch, statement, bfd=bfd)
 
 
 def _command(statement: Statement) -> tuple[str, ...]:

@@ -19,6 +19,13 @@ from pydantic import (
 )
 
 from trimaran.stack.authentication import Authentication
+from trimaran.stack.balancing import (
+    DeadFlows,
+    FlowTable,
+    Persistence,
+    Scheduler,
+    SchedulerFlag,
+)
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.http import Http
 from trimaran.stack.notify import Notification, Notify
@@ -107,9 +114,24 @@ class Tracking(Model):
     services: dict[str, TrackedService] = {}
 
 
+class BfdNeighbour(Model):
+    """A session of bidirectional forwarding detection (RFC 5880, 5881) with a neighbour on the
+    wire, or (`max_hops`) so many routers away; `idle_tx` is how often it is asked while down."""
+
+    neighbour: IPvAnyAddress
+    source: IPvAnyAddress | None = None
+    min_rx: Annotated[Seconds, Field(ge=0.001, le=10)] = 0.01
+    min_tx: Annotated[Seconds, Field(ge=0.001, le=10)] = 0.01
+    idle_tx: Annotated[Seconds, Field(ge=1, le=10)] = 1.0
+    multiplier: Annotated[int, Field(ge=1, le=255)] = 5
+    passive: bool = False
+    ttl: Annotated[int, Field(ge=1, le=255)] = 255
+    max_hops: Annotated[int, Field(ge=0, le=254)] = 0
+
+
 class Watch(Model):
     """Something that virtual routers track: exactly one of `script`, `process` (both words of a
-    command) and `file` (that holds a number, added to the priority times its weight).
+    command), `file` (that holds a number, added to the priority times its weight) and `bfd`.
 
     A script counts as failing until it was well (`init_fail`). Of a process at least `quorum` run,
     and at most `quorum_max`; its arguments are all those given (`exact`), the first of them
@@ -119,6 +141,7 @@ class Watch(Model):
     script: tuple[str, ...] | None = None
     process: tuple[str, ...] | None = None
     file: str | None = None
+    bfd: BfdNeighbour | None = None
     interval: Annotated[Seconds, Field(ge=0.05, le=86400)] = 1.0
     timeout: Annotated[Seconds, Field(gt=0, le=86400)] | None = None
     rise: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -254,9 +277,12 @@ Forward = Literal["dr", "tunnel"]
 class RealServer(Model):
     """Where a virtual service's flows end. The port is the service's own: DR and tunnels rewrite no
     port. Its own `check` or `checks`, all of which must pass, replace the service's; so do its own
-    `forward` and `tunnel`."""
+    `forward` and `tunnel`. With `upper_threshold` flows it gets no new one, until
+    they are fewer than `lower_threshold` (0: three quarters)."""
 
     weight: Weight = 1
+    upper_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    lower_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     forward: Forward | None = None
     tunnel: Tunnel | None = None
     check: Check | None = None
@@ -275,11 +301,19 @@ class VirtualService(Model):
     below `quorum` - `hysteresis`; without it the `sorry_server` alone gets new flows. A real server
     that fails is taken out, or kept with weight 0 (`inhibit_on_failure`); one that comes back has
     its weight by and by (`slow_start`). `omega`: the down scripts run when the director stops;
-    `ha_suspend`: nobody is checked while this node does not carry the service's address."""
+    `ha_suspend`: nobody is checked while this node does not carry the service's address.
+
+    `one_packet`: every datagram is a flow of its own (UDP). `dead_flows`: what becomes of a failed
+    real server's flows: `drop` (they wait for its return), `unpin` (they go on to another), `reset`
+    (TCP is answered with RST, UDP unpinned)."""
 
     listen: str
     protocol: Literal["tcp", "udp"] = "tcp"
-    scheduler: Literal["rr", "wrr", "fo"] = "wrr"
+    scheduler: Scheduler = "wrr"
+    scheduler_flags: tuple[SchedulerFlag, ...] = ()
+    one_packet: bool = False
+    persistence: Persistence | None = None
+    dead_flows: DeadFlows = "reset"
     forward: Forward = "dr"
     tunnel: Tunnel | None = None
     real_servers: dict[str, RealServer]
@@ -349,6 +383,7 @@ class Stack(Model):
         description="where directors attach: XDP, tc, or (auto) XDP where the interface's driver "
         "has it, else tc; or the kernel's own IPVS in their stead (ipvs)",
     )
+    flow_table: FlowTable = FlowTable()
     proxies: dict[str, Proxy] = {}
     sites: dict[str, Site] = {}
     real_server_addresses: dict[NodeName, tuple[IPv4Address, ...]] = Field(

@@ -5,8 +5,8 @@ rule, and nginx's own, for all of them. So `proxy_set_header` and `error_page` o
 count only where the inner one has none.
 """
 
-from posixpath import dirname
-from typing import Any, ParamSpec, TypeVar
+from posixpath import dirname, join
+from typing import ParamSpec, TypeVar
 
 from trimaran.stack import nginx_variables as variables
 from trimaran.stack.blocks import NGINX as GRAMMAR
@@ -15,10 +15,9 @@ from trimaran.stack.directives import Walk
 from trimaran.stack.files import Files as FilesOnDisk
 from trimaran.stack.files import NoFiles
 from trimaran.stack.http import (
-    Balance,
     Http,
+    Limits,
     Listen,
-    Location,
     Map,
     Peer,
     Queue,
@@ -39,13 +38,16 @@ from trimaran.stack.nginx_http import (
     log,
     log_format,
     rate_zone,
+    switch,
 )
 from trimaran.stack.nginx_include import include
-from trimaran.stack.nginx_levels import DEFAULT_TYPES, SHARED, Level, media_types
-from trimaran.stack.nginx_locations import Locations, is_simple
+from trimaran.stack.nginx_levels import DEFAULT_TYPES, Level, media_types
+from trimaran.stack.nginx_locations import is_simple
+from trimaran.stack.nginx_manner import errors
+from trimaran.stack.nginx_stream import StreamReader
 from trimaran.stack.nginx_upstream import queue, sticky
 from trimaran.stack.nginx_values import (
-    balance,
+    header_buffers,
     listen,
     peer,
     server_names,
@@ -61,20 +63,28 @@ P = ParamSpec("P")
 
 
 def read_nginx(
-    text: str, file: str, files: FilesOnDisk | None = None, prefix: str | None = None
+    text: str,
+    file: str,
+    files: FilesOnDisk | None = None,
+    prefix: str | None = None,
+    *,
+    ipv6: bool = False,
 ) -> tuple[Http, list[Note]]:
     """What an nginx.conf serves. Relative paths (`root html`) are taken from `prefix`, by default
-    the directory of the file. Raises StackError with every problem found."""
+    the directory of the file; `ipv6`: such addresses are listened on. Raises StackError with every
+    problem found."""
     directory = dirname(file)
     statements, problems, notes = include(
         parse(Source.of(text, file), GRAMMAR), directory, files or NoFiles()
     )
     walk = Walk(NGINX, notes, misplaced="refused")
     walk.problems += problems
-    return _File(walk, file, directory if prefix is None else prefix).read(statements)
+    reader = _File(walk, file, directory if prefix is None else prefix)
+    reader.ipv6 = ipv6
+    return reader.read(statements)
 
 
-class _File(Locations):
+class _File(StreamReader):
     def read(self, statements: tuple[Statement, ...]) -> tuple[Http, list[Note]]:
         slots = variables.slots(statements)
         self.known = frozenset(slots) | variables.made(statements)
@@ -82,7 +92,7 @@ class _File(Locations):
         for events in main.own.get("events", ()):
             self._level(events.block or (), EVENTS)
         inner = [each for block in main.own.get("http", ()) for each in block.block or ()]
-        http = self.http = self._level(inner, HTTP)
+        http = self.http = self._level(inner, HTTP, main)
         for statement in http.own.get("log_format", ()):
             made = self._try(statement, log_format, statement, self.known)
             self.formats |= [made] if made else []
@@ -92,17 +102,21 @@ class _File(Locations):
         for statement in http.own.get("upstream", ()):
             self._upstream(statement)
         servers = [self._server(each, http) for each in http.own.get("server", ())]
-        if not servers:
-            self._share(http)
+        block = [each for found in main.own.get("stream", ()) for each in found.block or ()]
+        stream = self.stream(block, main)
+        if not servers and not stream:
             self._nothing_served(main, statements)
         workers = self._value(main, "worker_processes", self._workers, 1)
         for statement in main.own.get("worker_processes", ()):
             if statement.arguments == ("auto",):
                 self.walk.note(statement, "no effect", "one worker runs; write a number for more")
-        values = {name: self._agreed(name) for name in SHARED}
-        maps = self._maps(http)
+        maps = (*self._maps(http), *self.stream_maps(block))
         rates = self._each(http, "limit_req_zone", rate_zone)
-        counts = self._each(http, "limit_conn_zone", count_zone)
+        zones = [each for each in block if each.name == "limit_conn_zone"]
+        counts = (
+            *self._each(http, "limit_conn_zone", count_zone),
+            *self._each(Level(own={"limit_conn_zone": zones}), "limit_conn_zone", count_zone),
+        )
         default_type = self._value(http, "default_type", word, "text/plain")
         body_size = self._value(http, "client_max_body_size", size, 1 << 20)
         self.walk.finish()
@@ -117,8 +131,12 @@ class _File(Locations):
             maps=maps,
             rate_zones=rates,
             count_zones=counts,
-            large_client_header_buffer=values.pop("large_client_header_buffers"),
-            **values,
+            client_body_timeout=self._value(http, "client_body_timeout", time, 60.0),
+            send_timeout=self._value(http, "send_timeout", time, 60.0),
+            limits=self._limits(http),
+            stream=stream,
+            directory=join(dirname(self.file), ""),
+            errors=errors(self, http),
         )
         return built, self.walk.notes()
 
@@ -134,16 +152,6 @@ class _File(Locations):
     @staticmethod
     def _workers(text: str) -> int:
         return 1 if text == "auto" else integer(1, 512)(text)
-
-    def _agreed(self, name: str) -> Any:
-        """The one value; several are refused."""
-        values = self.shared.get(name, {})
-        if len(values) > 1:
-            for statements in values.values():
-                for statement in dict.fromkeys(statements):
-                    message = "must be the same for every server and location, for now"
-                    self.walk.refuse(statement, message, "write it once, in the http block")
-        return next(iter(values), None)
 
     def _upstream(self, statement: Statement) -> None:
         name = statement.arguments[0]
@@ -168,18 +176,11 @@ class _File(Locations):
 
     def _access_log(self, level: Level) -> str | None:
         logs = level.find("access_log")
-        if not logs or not is_simple(logs) or logs[0].arguments[0] == "off":
+        syslog = bool(logs) and logs[0].arguments[0].startswith("syslog:")
+        if not logs or syslog or not is_simple(logs) or logs[0].arguments[0] == "off":
             return None
         made = self._try(logs[0], log, logs[0].arguments, self.known, self.formats, self._path)
         return made.path if made else None
-
-    def _balance(self, level: Level) -> Balance:
-        for name in ("least_conn", "least_time", "ip_hash", "hash", "random"):
-            for statement in level.own.get(name, ()):
-                words = statement.arguments
-                found = self._try(statement, balance, name, words, self.known)
-                return found or Balance()
-        return Balance()
 
     def _queue(self, level: Level) -> Queue | None:
         for statement in level.own.get("queue", ()):
@@ -198,15 +199,14 @@ class _File(Locations):
         if len(codes) == 1 and isinstance(codes[0], Return):  # before any location is looked for
             for each in level.own.get("location", ()):
                 self.walk.note(each, "no effect", "the server's own `return` comes first")
-            only = codes[0]
-            codes, locations = (), [Location(path="/", action=only)]
         rest = self._try(statement, self._build_location, ("", "/"), level, statement)
-        self._share(level)
         if rest is not None and not any(
             each.path == "/" and each.match in ("", "^~") for each in locations
         ):
             locations.append(rest)
+        limits = self._limits(level)
         return Server(
+            limits=None if limits == self._limits(http) else limits,
             listen=self._listens(level, statement),
             names=tuple(names),
             locations=tuple(locations),
@@ -216,6 +216,26 @@ class _File(Locations):
             rest=rest if codes else None,
         )
 
+    def _limits(self, level: Level) -> Limits:
+        buffers = level.find("large_client_header_buffers")
+        made = self._try(buffers[-1], header_buffers, buffers[-1].arguments) if buffers else None
+        count, room = made or (4, 8192)
+        switches = {
+            name: self._value(level, name, switch, default)
+            for name, default in (
+                ("merge_slashes", True),
+                ("ignore_invalid_headers", True),
+                ("underscores_in_headers", False),
+            )
+        }
+        return Limits(
+            header_timeout=self._value(level, "client_header_timeout", time, 60.0),
+            header_line=room,
+            header_buffers=count,
+            max_headers=self._value(level, "max_headers", integer(1, 1 << 16), 1000),
+            **switches,
+        )
+
     def _listens(self, level: Level, server: Statement) -> tuple[Listen, ...]:
         found: list[Listen] = []
         skipped = 0
@@ -223,14 +243,14 @@ class _File(Locations):
             pair = self._try(statement, listen, statement.arguments)
             if pair is None:
                 continue
-            address, idle = pair
-            if address is None:
+            addresses, idle = pair
+            kept = [each for each in addresses if self.ipv6 or ":" not in each.address]
+            if not kept:
                 skipped += 1
                 self.walk.note(statement, "no effect", "only IPv4 addresses are listened on")
             elif idle:
                 self.walk.explain(statement, f"{', '.join(idle)} without effect")
-            if address is not None:
-                found.append(address)
+            found += kept
         if skipped and skipped == len(level.own["listen"]):
             self.walk.refuse(server, "listens on no IPv4 address")
         return tuple(found) or (Listen(),)

@@ -12,7 +12,8 @@ _IDLE: Status = "no effect"
 _NO: Status = "refused"
 
 MAIN, EVENTS, HTTP, SERVER, LOCATION = "the top level", "events", "http", "server", "location"
-UPSTREAM, IF = "upstream", "if"
+UPSTREAM, IF, EXCEPT = "upstream", "if", "limit_except"
+STREAM, STREAM_SERVER, STREAM_UPSTREAM = "stream", "server in stream", "upstream in stream"
 
 _ACCESS = "ignoring it could let in whom it shuts out"
 _LATER = "not supported yet"
@@ -24,15 +25,17 @@ Rows = list[list[Directive]]
 def _main() -> Rows:
     return [
         rows(_YES, "1", "worker_processes"),
+        rows(_YES, "1-2", "error_log"),
         rows(_YES, "0", "events http", block=True),
         rows(_IDLE, "1-2", "user", "the proxy runs as the user whom the node gives it"),
-        rows(_IDLE, "0+", "pid daemon master_process lock_file error_log debug_points "
+        rows(_IDLE, "0+", "pid daemon master_process lock_file debug_points "
              "working_directory worker_rlimit_core", "the node supervises its processes and logs"),
         rows(_IDLE, "0+", "worker_rlimit_nofile worker_priority worker_cpu_affinity pcre_jit "
              "worker_shutdown_timeout worker_aio_requests thread_pool timer_resolution "
              "google_perftools_profiles ssl_engine ssl_object_cache_inheritable", _TUNING),
         rows(_IDLE, "0+", "load_module env", "the engine has no modules"),
-        rows(_NO, "0+", "stream mail", f"{_LATER}: what it serves would not be served", block=None),
+        rows(_YES, "0", "stream", block=True),
+        rows(_NO, "0+", "mail", f"{_LATER}: what it serves would not be served", block=None),
     ]  # fmt: skip
 
 
@@ -92,8 +95,7 @@ def _common() -> Rows:
         rows(_YES, "2+", "error_page"),
         rows(_YES, "1-2", "keepalive_timeout"),
         rows(_YES, "0", "types", block=True),
-        rows(_YES, "1+", "proxy_redirect proxy_next_upstream autoindex underscores_in_headers "
-             "ignore_invalid_headers"),
+        rows(_YES, "1+", "proxy_redirect proxy_next_upstream autoindex"),
         rows(_YES, "1", "allow deny satisfy auth_basic auth_basic_user_file real_ip_header "
              "real_ip_recursive set_real_ip_from limit_req_status limit_conn_status "
              "limit_req_dry_run limit_conn_dry_run absolute_redirect recursive_error_pages "
@@ -111,23 +113,27 @@ def _common() -> Rows:
         rows(_YES, "1-2", "proxy_cookie_domain proxy_cookie_path"),
         rows(_YES, "2-3", "add_header"),
         rows(_NO, "0+", "auth_jwt auth_jwt_key_file "
-             "auth_jwt_key_request auth_jwt_leeway auth_delay limit_except valid_referers "
+             "auth_jwt_key_request auth_jwt_leeway valid_referers "
              "secure_link secure_link_md5 secure_link_secret geoip_country geoip_city", _ACCESS,
              block=None),
-        rows(_NO, "0+", "limit_rate limit_rate_after",
-             f"{_LATER}: the limit would not hold"),
-        rows(_IDLE, "1", "limit_req_log_level limit_conn_log_level rewrite_log "
-             "uninitialized_variable_warn", "`trimaran events` tells"),
+        rows(_YES, "1", "limit_rate limit_rate_after auth_delay server_tokens etag "
+             "server_name_in_redirect port_in_redirect if_modified_since max_ranges "
+             "chunked_transfer_encoding keepalive_requests keepalive_time limit_req_log_level "
+             "limit_conn_log_level log_not_found"),
+        rows(_YES, "1+", "keepalive_disable"),
+        rows(_YES, "1-2", "error_log"),
+        rows(_YES, "2-3", "add_trailer"),
+        rows(_IDLE, "1", "rewrite_log uninitialized_variable_warn", "`trimaran events` tells"),
         rows(_NO, "0+", "dav_methods", f"{_LATER}: files are only read"),
-        rows(_NO, "0+", "add_trailer proxy_store "
+        rows(_NO, "0+", "proxy_store "
              "sub_filter sub_filter_once sub_filter_types "
-             "disable_symlinks ssi charset override_charset addition_types max_ranges "
+             "disable_symlinks ssi charset override_charset addition_types "
              "early_hints add_header_inherit add_after_body add_before_body userid userid_domain "
              "userid_expires userid_flags userid_mark userid_name userid_p3p userid_path "
              "userid_service",
              f"{_LATER}: answers or requests would differ"),
-        rows(_IDLE, "0+", "etag if_modified_since chunked_transfer_encoding source_charset "
-             "charset_map charset_types", "files carry ETag and Last-Modified, and no Expires"),
+        rows(_IDLE, "0+", "source_charset charset_map charset_types",
+             "no charset is told or changed"),
         rows(_IDLE, "0+", "sendfile sendfile_max_chunk tcp_nopush "
              "tcp_nodelay aio aio_write "
              "directio directio_alignment output_buffers postpone_output read_ahead "
@@ -136,7 +142,7 @@ def _common() -> Rows:
              "client_body_in_single_buffer types_hash_max_size types_hash_bucket_size "
              "open_file_cache open_file_cache_valid open_file_cache_min_uses "
              "open_file_cache_errors open_log_file_cache send_lowat subrequest_output_buffer_size "
-             "keepalive_requests keepalive_time keepalive_disable keepalive_min_timeout",
+             "keepalive_min_timeout",
              _TUNING),
         rows(_IDLE, "0+", "proxy_buffer_size "
              "proxy_busy_buffers_size proxy_temp_file_write_size "
@@ -158,9 +164,8 @@ def _common() -> Rows:
              "gzip_min_length gzip_proxied gzip_types gzip_vary gzip_static gunzip "
              "gunzip_buffers brotli brotli_types brotli_comp_level brotli_static",
              "answers are not compressed"),
-        rows(_IDLE, "0+", "error_log log_not_found log_subrequest", "`trimaran events` tells"),
-        rows(_IDLE, "0+", "server_tokens server_name_in_redirect "
-             "port_in_redirect msie_padding msie_refresh", "redirects and pages are our own"),
+        rows(_IDLE, "0+", "log_subrequest", "there are no sub-requests"),
+        rows(_IDLE, "0+", "msie_padding msie_refresh", "for browsers that are no more"),
         rows(_IDLE, "0+", "resolver resolver_timeout", "addresses are written as such"),
         rows(_IDLE, "0+", "autoindex_exact_size autoindex_format autoindex_localtime",
              "directories are not listed"),
@@ -195,8 +200,9 @@ def _tls() -> Rows:
              "http2_recv_buffer_size http2_idle_timeout http2_max_concurrent_pushes "
              "http2_max_field_size http2_max_header_size http2_max_requests http2_recv_timeout "
              "spdy_headers_comp http3_hq quic_retry quic_gso", "HTTP/1.1 is spoken"),
-        rows(_IDLE, "0+", "client_header_buffer_size connection_pool_size request_pool_size "
-             "merge_slashes max_headers", _TUNING),
+        rows(_IDLE, "0+", "client_header_buffer_size connection_pool_size request_pool_size",
+             _TUNING),
+        rows(_YES, "1", "merge_slashes max_headers underscores_in_headers ignore_invalid_headers"),
         rows(_YES, "2", "large_client_header_buffers"),
         rows(_YES, "1", "client_header_timeout"),
     ]  # fmt: skip
@@ -249,6 +255,7 @@ def _server() -> Rows:
 def _location() -> Rows:
     return [
         rows(_YES, "1", "proxy_pass"),
+        rows(_YES, "1+", "limit_except", block=True),
         rows(_YES, "0", "internal"),
         rows(_YES, "1", "alias"),
         rows(_YES, "0-1", "stub_status"),
@@ -282,6 +289,59 @@ def _upstream() -> Rows:
     ]  # fmt: skip
 
 
+def _in_stream() -> Rows:
+    """What may stand in stream and in its servers alike."""
+    return [
+        rows(_YES, "1", "allow deny limit_conn_dry_run limit_conn_log_level proxy_connect_timeout "
+             "proxy_timeout proxy_next_upstream proxy_next_upstream_tries "
+             "proxy_next_upstream_timeout proxy_half_close proxy_buffer_size proxy_upload_rate "
+             "proxy_download_rate"),
+        rows(_YES, "2", "limit_conn set"),
+        rows(_YES, "1+", "access_log"),
+        rows(_YES, "1-2", "error_log"),
+        rows(_IDLE, "0+", "tcp_nodelay proxy_socket_keepalive proxy_socket_rcvbuf "
+             "proxy_socket_sndbuf preread_buffer_size preread_timeout proxy_protocol_timeout "
+             "variables_hash_max_size variables_hash_bucket_size open_log_file_cache", _TUNING),
+        rows(_IDLE, "1+", "resolver resolver_timeout", "names are looked up at the start"),
+        rows(_NO, "0+", "proxy_bind proxy_protocol proxy_requests proxy_responses proxy_ssl "
+             "set_real_ip_from ssl_preread ssl_certificate ssl_certificate_key ssl_verify_client "
+             "ssl_client_certificate ssl_alpn ssl_reject_handshake", f"{_LATER}"),
+    ]  # fmt: skip
+
+
+def _stream() -> Rows:
+    return [
+        rows(_YES, "0", "server", block=True),
+        rows(_YES, "1", "upstream", block=True),
+        rows(_YES, "2+", "log_format"),
+        rows(_YES, "2", "limit_conn_zone"),
+        rows(_YES, "2", "map split_clients", block=True),
+        rows(_YES, "1-2", "geo", block=True),
+        rows(_IDLE, "0+", "map_hash_max_size map_hash_bucket_size server_names_hash_max_size "
+             "server_names_hash_bucket_size", _TUNING),
+    ]  # fmt: skip
+
+
+def _stream_server() -> Rows:
+    return [
+        rows(_YES, "1+", "listen"),
+        rows(_YES, "1", "proxy_pass return"),
+        rows(_NO, "0+", "pass server_name", f"{_LATER}: another server would answer"),
+    ]
+
+
+def _stream_upstream() -> Rows:
+    return [
+        rows(_YES, "1+", "server"),
+        rows(_IDLE, "1-2", "zone", "the peers' state is shared by all workers anyway"),
+        rows(_YES, "0", "least_conn"),
+        rows(_YES, "1-2", "hash"),
+        rows(_YES, "0-2", "random"),
+        rows(_NO, "0+", "least_time state", _LATER),
+        rows(_IDLE, "1+", "resolver resolver_timeout", "names are looked up at the start"),
+    ]
+
+
 NGINX: Table = table(
     {
         MAIN: _main(),
@@ -290,6 +350,13 @@ NGINX: Table = table(
         SERVER: [*_common(), *_tls(), *_returns(), *_server()],
         LOCATION: [*_common(), *_returns(), *_location()],
         IF: [*_common(), *_returns(), rows(_YES, "1", "proxy_pass alias")],
+        EXCEPT: [
+            rows(_YES, "1", "allow deny auth_basic auth_basic_user_file satisfy proxy_pass"),
+            _returns()[0],
+        ],
         UPSTREAM: _upstream(),
+        STREAM: [*_in_stream(), *_stream()],
+        STREAM_SERVER: [*_in_stream(), *_stream_server()],
+        STREAM_UPSTREAM: _stream_upstream(),
     }
 )

@@ -55,21 +55,32 @@ def log(
     target, *rest = words
     if target == "off":
         return None
-    if target.startswith("syslog:") or "$" in target:
+    if "$" in target:
         refuse(f"'{target}' is not supported yet", "write a path")
-    name, test = "combined", None
+    where = target if target.startswith("syslog:") else path(target)
+    name, test, held = "combined", None, False
     for word in rest:
         if word.startswith("if="):
             test = variable_names(word[3:], known)
-        elif "=" not in word and word != "gzip":
+        elif word.startswith("buffer="):
+            held = size(word[7:]) > 0
+        elif word == "gzip" or word.startswith("gzip="):
+            refuse("'gzip' is not supported yet")
+        elif "=" not in word:
             name = word
     if name == "combined":
-        return Log(path=path(target), condition=test)
+        return Log(path=where, condition=test, held=held)
     if name not in formats:
         refuse(f"there is no log_format '{name}'")
     escape, text = formats[name]
     return Log.model_validate(
-        {"path": path(target), "format": text, "escape": escape, "condition": test}
+        {
+            "path": where,
+            "format": text,
+            "escape": escape,
+            "condition": test,
+            "held": held,
+        }
     )
 
 
@@ -110,9 +121,9 @@ def _zone(words: tuple[str, ...]) -> tuple[str, int]:
     return name, max(1, size(room) // 128)
 
 
-def rate_limit(words: tuple[str, ...], dry_run: bool, status: int) -> RateLimit:
+def rate_limit(words: tuple[str, ...], dry_run: bool, status: int, level: str) -> RateLimit:
     """`limit_req zone=NAME [burst=N] [nodelay | delay=N]`."""
-    values: dict[str, Any] = {"dry_run": dry_run, "status": status}
+    values: dict[str, Any] = {"dry_run": dry_run, "status": status, "level": level}
     for word in words:
         name, _, value = word.partition("=")
         if name == "zone":
@@ -128,10 +139,10 @@ def rate_limit(words: tuple[str, ...], dry_run: bool, status: int) -> RateLimit:
     return RateLimit.model_validate(values)
 
 
-def count_limit(words: tuple[str, ...], dry_run: bool, status: int) -> CountLimit:
+def count_limit(words: tuple[str, ...], dry_run: bool, status: int, level: str) -> CountLimit:
     """`limit_conn ZONE N`."""
     count = integer(1, 65535)(words[1])
-    return CountLimit(zone=words[0], count=count, dry_run=dry_run, status=status)
+    return CountLimit(zone=words[0], count=count, dry_run=dry_run, status=status, level=level)
 
 
 _NEXT = re.compile(

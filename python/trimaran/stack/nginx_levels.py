@@ -1,10 +1,10 @@
 """Levels of an nginx.conf, and the values that hold at each."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from posixpath import join, normpath
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,15 +13,8 @@ from trimaran.stack.directives import RefusedError, Walk
 from trimaran.stack.http import (
     Upstream,
 )
-from trimaran.stack.nginx_directives import (
-    IF,
-    SERVER,
-)
-from trimaran.stack.nginx_values import (
-    size,
-    time,
-)
-from trimaran.stack.values import integer
+from trimaran.stack.nginx_directives import EXCEPT, IF, SERVER
+from trimaran.stack.nginx_values import Match
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -29,12 +22,14 @@ P = ParamSpec("P")
 
 @dataclass
 class Level:
-    """The honoured directives of one block, by name, and the level around it."""
+    """The honoured directives of one block, by name, and the level around it; `matched` is what
+    a location matches."""
 
     around: "Level | None" = None
     is_if: bool = False
     is_server: bool = False
     own: dict[str, list[Statement]] = field(default_factory=dict)
+    matched: tuple[Match, str] | None = None
 
     def find(self, name: str) -> list[Statement]:
         """Its own, or else those of the nearest level that has any."""
@@ -68,16 +63,16 @@ class Reader:
         self.walk = walk
         self.prefix = prefix
         self.upstreams: dict[str, Upstream] = {}
-        self.shared: dict[str, dict[Hashable, list[Statement]]] = {}
         self.known: frozenset[str] = frozenset()
         self.formats: dict[str, tuple[str, str]] = {}
         self.types: dict[str, str] = {}
         self.http: Level | None = None
+        self.ipv6 = False
 
     def _level(
         self, block: Iterable[Statement], context: str, around: Level | None = None
     ) -> Level:
-        level = Level(around, context == IF, context == SERVER)
+        level = Level(around, context in (IF, EXCEPT), context == SERVER)
         for statement in self.walk.honoured(block, context):
             before = level.own.setdefault(statement.name, [])
             if before and statement.name in _ONCE:
@@ -135,16 +130,6 @@ class Reader:
         found = [self._try(each, make, each.arguments, self.known) for each in level.find(name)]
         return tuple(each for each in found if each is not None)
 
-    def _share(self, level: Level) -> None:
-        """Remember what holds at this (innermost) level."""
-        for name, (convert, default) in SHARED.items():
-            statements = level.find(name)
-            value: Any = default
-            if statements:
-                made = self._try(statements[-1], convert, statements)
-                value = default if made is None else made
-            self.shared.setdefault(name, {}).setdefault(value, []).extend(statements[-1:])
-
     def _path(self, text: str) -> str:
         return normpath(join(self.prefix, text))
 
@@ -159,25 +144,7 @@ def media_types(statements: list[Statement]) -> tuple[tuple[str, str], ...]:
     return tuple(types.items())
 
 
-def _buffer(statements: list[Statement]) -> int:
-    integer(1, 1 << 16)(statements[-1].arguments[0])
-    return size(statements[-1].arguments[1])
-
-
-def _last(convert: Callable[[str], T]) -> Callable[[list[Statement]], T]:
-    return lambda statements: convert(statements[-1].arguments[0])
-
-
 DEFAULT_TYPES = (("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg"))
-
-
-# name: (how to make its value, nginx's default)
-SHARED: dict[str, tuple[Callable[[list[Statement]], Any], Hashable]] = {
-    "client_header_timeout": (_last(time), 60.0),
-    "client_body_timeout": (_last(time), 60.0),
-    "send_timeout": (_last(time), 60.0),
-    "large_client_header_buffers": (_buffer, 8192),
-}
 
 
 _ONCE = {
@@ -192,6 +159,4 @@ _ONCE = {
 # are refused; what to say)
 _FIXED: dict[str, tuple[str, str, str]] = {
     "autoindex": ("off", "", "directories are not listed"),
-    "underscores_in_headers": ("off", "", "such headers are dropped"),
-    "ignore_invalid_headers": ("off", "", "an invalid header is answered with 400"),
 }

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from trimaran.stack.blocks import Statement
 from trimaran.stack.directives import refuse
 from trimaran.stack.http import (
+    Balance,
     Basic,
     CountLimit,
     Files,
@@ -21,10 +22,7 @@ from trimaran.stack.http import (
     Status,
     Upstream,
 )
-from trimaran.stack.nginx_directives import (
-    IF,
-    LOCATION,
-)
+from trimaran.stack.nginx_directives import EXCEPT, IF, LOCATION
 from trimaran.stack.nginx_http import (
     add_header,
     count_limit,
@@ -37,10 +35,12 @@ from trimaran.stack.nginx_http import (
     switch,
 )
 from trimaran.stack.nginx_levels import DEFAULT_TYPES, Level, Reader, media_types
+from trimaran.stack.nginx_manner import errors, log_level, manner
 from trimaran.stack.nginx_rewrite import CODES, Code, code, in_order
 from trimaran.stack.nginx_upstream import cookie_flags
 from trimaran.stack.nginx_values import (
     Match,
+    balance,
     error_page,
     host_port,
     location_match,
@@ -60,10 +60,7 @@ class Locations(Reader):
 
     def _location(self, statement: Statement, server: Level) -> Location | None:
         level = self._level(statement.block or (), LOCATION, server)
-        self._share(level)
-        for each in level.own.get("keepalive_timeout", ()):
-            self.walk.note(each, "no effect", "in a location; that of the server holds")
-        matched = self._try(statement, location_match, statement.arguments)
+        matched = level.matched = self._try(statement, location_match, statement.arguments)
         if matched is None:
             return None
         return self._try(statement, self._build_location, matched, level, statement)
@@ -83,7 +80,6 @@ class Locations(Reader):
     ) -> tuple[Code, ...]:
         def inner(block: Statement) -> tuple[tuple[Code, ...], Location | None]:
             own = self._level(block.block or (), IF, level)
-            self._share(own)
             codes = self._codes(block, own, path)
             if path is None or not set(own.own) - CODES:
                 return codes, None
@@ -138,13 +134,20 @@ class Locations(Reader):
             counts=self._counts(level),
             try_files=self._try_files(level),
             root=self._special_root(level, action),
-            alias="alias" in level.own,
+            alias=self._root(level)[1],
             real_ip=self._real_ip(level),
             absolute_redirect=self._own_value(level, "absolute_redirect", switch),
             auth=next(iter(self._paths(level, "auth_request")[-1:]), None),
             auth_sets=self._each(level, "auth_request_set", _auth_set),
             mirrors=self._paths(level, "mirror"),
             mirror_body=self._value(level, "mirror_request_body", switch, True),
+            alias_skip=self._alias_skip(level, matched),
+            manner=manner(self, level),
+            except_=self._except(level, matched),
+            errors=errors(self, level) if level.find("error_log") != self._main_errors() else None,
+            log_not_found=self._value(level, "log_not_found", switch, True),
+            body_timeout=self._unless(level, "client_body_timeout", time),
+            send_timeout=self._unless(level, "send_timeout", time),
         )
 
     def _paths(self, level: Level, name: str) -> tuple[str, ...]:
@@ -184,20 +187,26 @@ class Locations(Reader):
         if not realm or not file or realm[-1].arguments[0] == "off":
             return None
         text = self._try(realm[-1], variable_names, realm[-1].arguments[0], self.known)
-        path = join(dirname(self.file), file[-1].arguments[0])
+        path = file[-1].arguments[0]
+        if path.startswith("$"):
+            self._try(file[-1], variable_names, path, self.known)
+        else:
+            path = join(dirname(self.file), path)
         return Basic(realm=text or "", file=path)
 
     def _rates(self, level: Level) -> tuple[RateLimit, ...]:
         dry_run = self._value(level, "limit_req_dry_run", switch, False)
+        word = self._value(level, "limit_req_log_level", log_level, "error")
         status = self._value(level, "limit_req_status", integer(400, 599), 503)
-        found = [self._try(each, rate_limit, each.arguments, dry_run, status)
+        found = [self._try(each, rate_limit, each.arguments, dry_run, status, word)
                  for each in level.find("limit_req")]  # fmt: skip
         return tuple(each for each in found if each is not None)
 
     def _counts(self, level: Level) -> tuple[CountLimit, ...]:
         dry_run = self._value(level, "limit_conn_dry_run", switch, False)
+        word = self._value(level, "limit_conn_log_level", log_level, "error")
         status = self._value(level, "limit_conn_status", integer(400, 599), 503)
-        found = [self._try(each, count_limit, each.arguments, dry_run, status)
+        found = [self._try(each, count_limit, each.arguments, dry_run, status, word)
                  for each in level.find("limit_conn")]  # fmt: skip
         return tuple(each for each in found if each is not None)
 
@@ -220,6 +229,31 @@ class Locations(Reader):
             return statement.arguments
         return ()
 
+    def _main_errors(self) -> list[Statement]:
+        return self.http.find("error_log") if self.http else []
+
+    def _except(
+        self, level: Level, matched: tuple[Match, str]
+    ) -> tuple[tuple[str, ...], Location] | None:
+        for statement in level.own.get("limit_except", ()):
+            own = self._level(statement.block or (), EXCEPT, level)
+            other = self._try(statement, self._build_location, matched, own, None)
+            methods = tuple(word.upper() for word in statement.arguments)
+            methods += ("HEAD",) if "GET" in methods else ()
+            return (methods, other) if other else None
+        return None
+
+    @staticmethod
+    def _alias_skip(level: Level, matched: tuple[Match, str]) -> int | None:
+        """How much of a path the alias stands for; it may be that of a location around."""
+        around: Level | None = level
+        while around is not None and not (around.own.keys() & {"alias", "root"}):
+            around = around.around
+        if around is None or "alias" not in around.own:
+            return None
+        kind, path = around.matched or matched
+        return len(path.encode()) if kind in ("", "^~", "=") else None
+
     def _special_root(
         self, level: Level, action: ProxyPass | Files | Return | Status
     ) -> str | None:
@@ -228,8 +262,11 @@ class Locations(Reader):
         return root if alias or "$" in root or (not files and "try_files" in level.own) else None
 
     def _root(self, level: Level) -> tuple[str, bool]:
-        alias = level.own.get("alias", [])
-        found = alias or level.find("root")
+        around: Level | None = level
+        while around is not None and not (around.own.keys() & {"alias", "root"}):
+            around = around.around
+        alias = around.own.get("alias", []) if around else []
+        found = alias or (around.own.get("root", []) if around else [])
         if not found:
             return self._path("html"), False
         text = self._try(found[-1], variable_names, found[-1].arguments[0], self.known) or ""
@@ -351,10 +388,20 @@ class Locations(Reader):
             ),
         )
 
+    def _balance(self, level: Level) -> Balance:
+        for name in ("least_conn", "least_time", "ip_hash", "hash", "random"):
+            for statement in level.own.get(name, ()):
+                words = statement.arguments
+                found = self._try(statement, balance, name, words, self.known)
+                return found or Balance()
+        return Balance()
+
 
 def is_simple(logs: list[Statement]) -> bool:
     """Whether the logs are none, or one in the combined format."""
     words = [each.arguments for each in logs]
+    if words and words[0][0].startswith("syslog:"):
+        return False
     return not words or (len(words) == 1 and words[0][1:] in ((), ("combined",)))
 
 

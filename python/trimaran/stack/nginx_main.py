@@ -12,10 +12,12 @@ from trimaran.stack.source import Source
 
 @dataclass(frozen=True)
 class Main:
-    """Paths as they are written; `shutdown_timeout` in seconds, None is without limit."""
+    """Paths as they are written; `error_logs` are (path, least level);
+    `shutdown_timeout` in seconds, None is without limit."""
 
     pid: str = "logs/nginx.pid"
-    error_log: str = "logs/error.log"
+    error_logs: tuple[tuple[str, str], ...] = (("logs/error.log", "error"),)
+    default_logs: bool = True
     daemon: bool = True
     user: str = "nobody"
     shutdown_timeout: float | None = None
@@ -37,7 +39,9 @@ def _with(main: Main, statement: Statement) -> Main:
         case "pid":
             return replace(main, pid=value)
         case "error_log":
-            return replace(main, error_log=value)
+            level = statement.arguments[1] if statement.arguments[1:] else "error"
+            before = () if main.default_logs else main.error_logs
+            return replace(main, error_logs=(*before, (value, level)), default_logs=False)
         case "daemon":
             return replace(main, daemon=value != "off")
         case "user":

@@ -10,7 +10,7 @@ from trimaran.stack.nginx_values import VARIABLES, returned, variable_names
 
 Code = Set | Rewrite | Break | Return | If
 CODES = frozenset({"set", "rewrite", "if", "return", "break"})
-_CHANGEABLE = {"args"}
+_CHANGEABLE = {"args", "limit_rate"}
 _TEST = re.compile(r"(.*?)\s*(!?~\*?|!?=)\s*(.*)", re.DOTALL)
 
 

@@ -1,7 +1,7 @@
 """Arguments of nginx's directives to values; what is wrong with them is a RefusedError."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Literal
 
 from trimaran.stack.directives import refuse
@@ -19,7 +19,9 @@ Match = Literal["=", "^~", "", "~", "~*", "@"]
 # rust/proxy/src/vars/names.rs has them too, and a test compares; those of _PREFIXES besides.
 VARIABLES = frozenset({
     "args", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "connection",
-    "connection_requests", "content_length", "content_type", "document_root", "document_uri",
+    "connection_requests", "connection_time", "connections_active", "connections_reading",
+    "connections_waiting", "connections_writing", "limit_conn_status", "limit_req_status",
+    "realip_remote_port", "content_length", "content_type", "document_root", "document_uri",
     "host", "hostname", "http_host", "https", "is_args", "limit_rate", "msec", "nginx_version",
     "pid", "pipe", "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "proxy_protocol_addr",
     "proxy_protocol_port", "proxy_protocol_server_addr", "proxy_protocol_server_port",
@@ -32,8 +34,12 @@ VARIABLES = frozenset({
     "upstream_connect_time", "upstream_header_time",
     "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
 })  # fmt: skip
-_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "upstream_http_", "upstream_cookie_",
-             "proxy_protocol_tlv_")  # fmt: skip
+STREAM_VARIABLES = frozenset({
+    "bytes_received", "protocol", "session_time", "upstream_first_byte_time",
+    "upstream_session_time",
+})  # fmt: skip
+_PREFIXES = ("http_", "arg_", "cookie_", "sent_http_", "sent_trailer_", "upstream_http_",
+             "upstream_cookie_", "proxy_protocol_tlv_")  # fmt: skip
 _VARIABLE = re.compile(r"\$(?:\{(\w*)\}?|([0-9]|\w*))")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _LATER = "is not supported yet"
@@ -51,6 +57,11 @@ def size(text: str) -> int:
     return int(match[1]) * _SIZES[match[2].lower()]
 
 
+def header_buffers(words: tuple[str, ...]) -> tuple[int, int]:
+    """`large_client_header_buffers NUMBER SIZE`."""
+    return integer(1, 1 << 16)(words[0]), size(words[1])
+
+
 def time(text: str) -> float:
     """'60', '60s', '1m30s', '500ms' in seconds."""
     parts = list(_TIME.finditer(text))
@@ -59,8 +70,8 @@ def time(text: str) -> float:
     return sum(int(part[1]) * _TIMES_S[part[2]] for part in parts)
 
 
-def listen(arguments: tuple[str, ...]) -> tuple[Listen | None, list[str]]:
-    """A listening address (None: IPv6, which is not listened on) and the parameters that have no
+def listen(arguments: tuple[str, ...]) -> tuple[list[Listen], list[str]]:
+    """The listening addresses (several for a range of ports) and the parameters that have no
     effect."""
     first, *parameters = arguments
     default, proxied, idle = False, False, []
@@ -73,21 +84,34 @@ def listen(arguments: tuple[str, ...]) -> tuple[Listen | None, list[str]]:
             idle.append(parameter)
         else:
             refuse(f"'{parameter}' {_LATER}")
-    if first.startswith("["):
-        return None, idle
     if first.startswith("unix:"):
         refuse(f"unix: {_LATER}")
-    host, colon, port = first.rpartition(":")
-    if not colon:
-        host, port = ("", first) if first.isdigit() else (first, "80")
-    if host in ("", "*"):
-        host = "0.0.0.0"
-    return Listen(
-        address=str(ip_of(host)),
-        port=integer(1, 65535)(port),
-        default_server=default,
-        proxy_protocol=proxied,
-    ), idle
+    host, ports = _host_ports(first)
+    made = [
+        Listen(address=host, port=port, default_server=default, proxy_protocol=proxied)
+        for port in ports
+    ]
+    return made, idle
+
+
+def _host_ports(text: str) -> tuple[str, range]:
+    host, colon, port = text.rpartition(":")
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":") or "80"
+    elif not colon:
+        host, port = ("", text) if text[:1].isdigit() and "." not in text else (text, "80")
+    first, dash, last = port.partition("-")
+    begin = integer(1, 65535)(first)
+    end = integer(begin, 65535)(last) if dash else begin
+    if text.startswith("["):
+        try:
+            address = str(IPv6Address(host))
+        except AddressValueError:
+            refuse(f"'{host}' is not an IPv6 address")
+    else:
+        address = str(ip_of("0.0.0.0" if host in ("", "*") else host))
+    return address, range(begin, end + 1)
 
 
 def ip_of(host: str) -> IPv4Address:
@@ -123,6 +147,7 @@ def variable_names(text: str, known: frozenset[str] = frozenset()) -> str:
     for match in _VARIABLE.finditer(text):
         name = match[1] or match[2] or ""
         prefixed = any(name.startswith(each) and name != each for each in _PREFIXES)
+        prefixed |= name == "arg_"
         if not (name in VARIABLES or name in known or name.isdigit() or prefixed):
             refuse(f"the variable '{match[0]}' is not known", suggestion(name, VARIABLES | known))
     return text

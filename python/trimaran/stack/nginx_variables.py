@@ -45,11 +45,15 @@ def map_of(statement: Statement, known: frozenset[str]) -> Map:
     *source, name = statement.arguments
     if not name.startswith("$"):
         refuse(f"'{name}' is not a variable", "write it as $name")
-    lines = [each for each in statement.block or () if each.name != "volatile"]
+    block = statement.block or ()
+    volatile = any(each.name == "volatile" and not each.arguments for each in block)
+    lines = [each for each in block if each.name != "volatile"]
     name = name[1:]
     if statement.name == "split_clients":
         return _split(name, source, lines, known)
-    default, hostnames, ranges = "", False, False
+    default, hostnames, ranges, recursive = "", False, False, False
+    trusted: list[str] = []
+    deleted: list[int] = []
     entries: list[tuple[str, str]] = []
     for line in lines:
         key = line.name
@@ -57,25 +61,34 @@ def map_of(statement: Statement, known: frozenset[str]) -> Map:
             hostnames = True
         elif key == "ranges" and not line.arguments:
             ranges = True
+        elif key == "proxy_recursive" and statement.name == "geo" and not line.arguments:
+            recursive = True
         elif len(line.arguments) != 1:
             refuse(f"'{key}' takes one value")
         elif key == "default":
             default = line.arguments[0]
         elif key == "delete" and statement.name == "geo":
-            entries = [pair for pair in entries if pair[0] != line.arguments[0]]
-        elif key in ("proxy", "proxy_recursive"):
-            refuse(f"'{key}' is not supported yet")
+            if ranges:
+                deleted.append(len(entries))
+                entries.append((line.arguments[0], ""))
+            else:
+                entries = [pair for pair in entries if pair[0] != line.arguments[0]]
+        elif key == "proxy" and statement.name == "geo":
+            trusted.append(line.arguments[0])
         else:
             entries.append((key, line.arguments[0]))
     if statement.name == "geo":
         value = source[0] if source else "$remote_addr"
-        del ranges  # the engine tells 'FIRST-LAST' from networks by itself
+        for index in deleted:
+            entries[index] = (entries[index][0], default)
         pairs = tuple(entries)
-        return Map(variable=name, kind="geo", source=value, entries=pairs, default=default)
+        return Map(variable=name, kind="geo", source=value, entries=pairs, default=default,
+                   volatile=volatile, ranges=ranges, trusted=tuple(trusted),
+                   recursive=recursive)  # fmt: skip
     for text in [source[0], default, *(value for _, value in entries)]:
         variable_names(text, known)
     return Map(variable=name, kind="map", source=source[0], entries=tuple(entries),
-               default=default, hostnames=hostnames)  # fmt: skip
+               default=default, hostnames=hostnames, volatile=volatile)  # fmt: skip
 
 
 def _split(name: str, source: list[str], lines: list[Statement], known: frozenset[str]) -> Map:

@@ -25,6 +25,7 @@ from trimaran.stack.resolve import (
     split_port,
 )
 from trimaran.stack.router_rules import authentications, router_values, sync_groups, tracked
+from trimaran.stack.service_rules import balancing
 
 SHORTEST_KEY = 16  # bytes
 
@@ -382,6 +383,7 @@ _RULES: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     authentications,
     _listens,
     _real_servers,
+    balancing,
     forwarding,
     _flow_sync,
     _ipvs,

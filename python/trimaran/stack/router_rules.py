@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from trimaran.stack.authentication import Authentication
 from trimaran.stack.finding import Finding
-from trimaran.stack.model import Stack, VirtualRouter
+from trimaran.stack.model import BfdNeighbour, Stack, VirtualRouter
 from trimaran.stack.nearest import suggestion
 
 LONGEST_V3_S = 40.95
@@ -146,9 +146,12 @@ def sync_groups(stack: Stack) -> Iterator[Finding]:
 def tracked(stack: Stack) -> Iterator[Finding]:
     """Watches that there are, and that watch something."""
     for name, watch in stack.watches.items():
-        if sum(each is not None for each in (watch.script, watch.process, watch.file)) != 1:
-            message = "a watch needs exactly one of `script`, `process` and `file`"
+        kinds = watch.script, watch.process, watch.file, watch.bfd
+        if sum(each is not None for each in kinds) != 1:
+            message = "a watch needs exactly one of `script`, `process`, `file` and `bfd`"
             yield Finding(("watches", name), message, at_key=True)
+        if watch.bfd is not None:
+            yield from _one_session(stack, name, watch.bfd)
         for key in ("script", "process"):
             if getattr(watch, key) == ():
                 yield Finding(("watches", name, key), "names no command")
@@ -166,3 +169,15 @@ def tracked(stack: Stack) -> Iterator[Finding]:
                 path = (*owner, "track", "watches", word)
                 message = f"there is no watch '{word}'"
                 yield Finding(path, message, suggestion(word, stack.watches), at_key=True)
+
+
+def _one_session(stack: Stack, name: str, bfd: BfdNeighbour) -> Iterator[Finding]:
+    """RFC 5881 §3: there is one session between two addresses."""
+    if bfd.source is not None and bfd.source.version != bfd.neighbour.version:
+        yield Finding(("watches", name, "bfd", "source"), "is of another family than `neighbour`")
+    for other, watch in stack.watches.items():
+        if other == name:
+            return
+        if watch.bfd is not None and watch.bfd.neighbour == bfd.neighbour:
+            message = f"'{other}' has a session with {bfd.neighbour} already"
+            yield Finding(("watches", name, "bfd", "neighbour"), message, f"track '{other}'")

@@ -46,6 +46,20 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
     return convert
 
 
+def milliseconds(low: float, high: float) -> Callable[[str], float]:
+    """A decimal number of milliseconds within bounds, in seconds."""
+
+    def convert(text: str) -> float:
+        if not _NUMBER.fullmatch(text):
+            refuse(f"takes a number of milliseconds, not '{text}'")
+        number = float(text)
+        if not low <= number <= high:
+            refuse(f"takes {low:g} to {high:g} milliseconds, not {number:g}")
+        return number / 1000
+
+    return convert
+
+
 def choice(allowed: dict[str, str], help_: str = "") -> Callable[[str], str]:
     """One of the words (in any case), as what it stands for."""
 

@@ -1,9 +1,10 @@
 """The director's tables, flows and program in the kernel, through the native module."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address, ip_address
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,16 @@ from trimaran.director.plan import (
     SetSlots,
     Step,
 )
-from trimaran.director.settings import FlowSyncSettings
+from trimaran.director.schedulers import Maglev, Slots, Table
+from trimaran.director.settings import FlowSyncSettings, Scheduler
 from trimaran.director.tables import PROTOCOLS, Hop, Listen, Real, Served, Tables, Tunnel
 from trimaran.system import bpffs
 
-SYNCED = 1  # bpf/layout.h, SERVICE_SYNC
+# bpf/layout.h, service_flags and scheduler
+SYNCED, FALLS_BACK, HASHES_PORT, ONE_PACKET, UNPIN, RESET = 1, 2, 4, 8, 16, 32
+SCHEDULERS: tuple[Scheduler, ...] = (
+    "rr", "fo", "ovf", "sh", "dh", "mh", "lc", "wlc", "sed", "nq", "twos", "lblc", "lblcr"
+)  # fmt: skip
 
 Hook = Literal["tc", "xdp"]
 _VERDICTS: dict[Hook, dict[int, Verdict]] = {
@@ -73,11 +79,18 @@ class Count:
 class Director:
     """Tables and flows, pinned in a directory on bpffs so that they outlive this process."""
 
-    def __init__(self, pin_directory: Path, max_flows: int, max_flows6: int = 1) -> None:
+    def __init__(
+        self, pin_directory: Path, max_flows: int, max_flows6: int = 1, max_clients: int = 1024
+    ) -> None:
         bpffs.ensure(pin_directory)
         self._directory = pin_directory
         try:
-            self._native = Datapath(pin_directory, max_flows=max_flows, max_flows6=max_flows6)
+            self._native = Datapath(
+                pin_directory,
+                max_flows=max_flows,
+                max_flows6=max_flows6,
+                max_clients=max_clients,
+            )
         except OSError as error:
             raise DatapathError(errno.EIO, f"cannot load the eBPF director: {error}") from error
         self.adopted = self._native.adopted
@@ -96,10 +109,10 @@ class Director:
         self._native.set_station(mac)
 
     def tables(self) -> Tables:
-        """What is in the kernel now."""
+        """What is in the kernel now; of an interleaved cycle, or mh's slots, only who is named."""
         services = {
-            Listen(ip_address(address), port, protocol): Served(index, bool(flags & SYNCED))
-            for address, port, protocol, index, flags in self._native.services()
+            Listen(ip_address(address), port, protocol): _served(*how)
+            for address, port, protocol, *how in self._native.services()
         }
         reals = {
             index: Real(
@@ -110,39 +123,63 @@ class Director:
                 hop and Hop(*hop),
                 local,
                 tunnel and Tunnel(*tunnel[:3], ip_address(tunnel[3])),
+                *share,
             )
-            for index, address, port, service, listed, local, hop, tunnel in self._native.reals()
+            for (
+                index,
+                address,
+                port,
+                service,
+                listed,
+                local,
+                hop,
+                tunnel,
+                *share,
+            ) in self._native.reals()
         }
         named = {served.index for listen, served in services.items() if not listen.is_mark}
-        slots = {index: tuple(self._native.table(index)) for index in named}
+        slots = {index: Slots(tuple(self._native.table(index))) for index in named}
         return Tables(services, reals, slots)
 
     def apply(self, steps: Iterable[Step]) -> None:
         """Carry the steps out, in their order. Doing them twice does no harm."""
         native = self._native
-        for step in steps:
-            match step:
-                case SetReal(index, real):
-                    hop = astuple(real.hop) if real.hop else None
-                    native.set_real(
-                        index,
-                        str(real.address),
-                        real.port,
-                        real.service,
-                        real.listed,
-                        hop,
-                        real.local,
-                        _row(real.tunnel),
-                    )
-                case SetSlots(service, slots):
-                    native.set_table(service, slots)
-                case SetService((address, port, protocol), served):
-                    flags = SYNCED if served.synced else 0
-                    native.set_service(str(address), port, protocol, served.index, flags)
-                case RemoveService((address, port, protocol)):
-                    native.remove_service(str(address), port, protocol)
-                case FreeReal(index):
-                    native.remove_real(index)
+        # Tables all at once: the kernel waits for its readers each time.
+        for are_tables, group in groupby(steps, lambda step: isinstance(step, SetSlots)):
+            if are_tables:
+                tables = [step for step in group if isinstance(step, SetSlots)]
+                put_tables(native, [(step.service, step.slots) for step in tables])
+                continue
+            for step in group:
+                match step:
+                    case SetReal(index, real):
+                        self._set_real(index, real)
+                    case SetService((address, port, protocol), served):
+                        native.set_service(str(address), port, protocol, *as_program(served))
+                    case RemoveService((address, port, protocol)):
+                        native.remove_service(str(address), port, protocol)
+                    case FreeReal(index):
+                        native.remove_real(index)
+
+    def _set_real(self, index: int, real: Real) -> None:
+        hop = astuple(real.hop) if real.hop else None
+        self._native.set_real(
+            index,
+            str(real.address),
+            real.port,
+            real.service,
+            real.listed,
+            hop,
+            real.local,
+            _row(real.tunnel),
+            real.weight,
+            real.upper,
+            real.lower,
+        )
+
+    def load(self, index: int) -> tuple[int, int, bool]:
+        """(active, inactive, overloaded) of a real server, as its scheduler sees it now."""
+        return self._native.load(index)
 
     def explain(self, question: Question, mac: bytes, hook: Hook) -> Outcome:
         """What the program would do with the packet; nothing that lives is changed."""
@@ -220,6 +257,46 @@ class Director:
         """Let go: tables and flows end with the program that is attached. Idempotent."""
         self._native.unpin()
         bpffs.remove(self._directory)
+
+
+def put_tables(native: Datapath, tables: Sequence[tuple[int, Table]]) -> None:
+    """Swap services' tables, all at once."""
+    native.set_tables(
+        [
+            (service, table.reals, [(at.end, at.weight, at.count) for at in table.levels])
+            for service, table in tables
+            if isinstance(table, Slots)
+        ],
+        [(service, table.members) for service, table in tables if isinstance(table, Maglev)],
+    )
+
+
+def as_program(served: Served) -> tuple[int, int, int, int, int]:
+    """As bpf/layout.h has it: (index, flags, scheduler, granularity, persistence_s)."""
+    flags = (
+        SYNCED * served.synced
+        | FALLS_BACK * served.falls_back
+        | HASHES_PORT * served.hashes_port
+        | ONE_PACKET * served.one_packet
+        | {"drop": 0, "unpin": UNPIN, "reset": RESET}[served.dead_flows]
+    )
+    scheduler = SCHEDULERS.index(served.scheduler)
+    return served.index, flags, scheduler, served.granularity, served.persistence_s
+
+
+def _served(index: int, flags: int, scheduler: int, granularity: int, persistence_s: int) -> Served:
+    """The reverse."""
+    return Served(
+        index,
+        bool(flags & SYNCED),
+        SCHEDULERS[scheduler],
+        bool(flags & HASHES_PORT),
+        bool(flags & FALLS_BACK),
+        bool(flags & ONE_PACKET),
+        "reset" if flags & RESET else "unpin" if flags & UNPIN else "drop",
+        persistence_s,
+        granularity,
+    )
 
 
 def _row(tunnel: Tunnel | None) -> tuple[str, int, bool, str] | None:

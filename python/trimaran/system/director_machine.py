@@ -53,7 +53,12 @@ class DirectorMachine:
         directory = Path(settings.pin_directory)
         there = directory.is_dir() and any(directory.iterdir())
         has6 = any(service.address.version == 6 for service in settings.services)
-        self._director = Director(directory, settings.max_flows, settings.max_flows if has6 else 1)
+        self._director = Director(
+            directory,
+            settings.max_flows,
+            settings.max_flows6 if has6 else 1,
+            settings.max_clients if any(s.persistence_s for s in settings.services) else 1,
+        )
         self._tables = self._director.tables()
         # The indices that flows named, and the tables that were in place when they were counted.
         self._busy: tuple[Tables | None, Set[int]] = (None, frozenset())

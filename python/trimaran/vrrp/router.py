@@ -144,6 +144,11 @@ class Router(Actions):
         return 0 if self.standing.faults else self.standing.priority
 
     @property
+    def interval_s(self) -> float:
+        """The advert interval that it goes by: the master's, where that was heard."""
+        return self._times.interval_s
+
+    @property
     def master_down_s(self) -> float:
         """How long a BACKUP waits for an advert."""
         return self._times.master_down_s

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Literal
 
 from trimaran.vrrp.address import Address, Interface
+from trimaran.vrrp.bfd import BfdSettings
 from trimaran.vrrp.packet import Checksum, Dialect, Peer
 from trimaran.vrrp.seal import HmacSettings
 
@@ -195,10 +196,11 @@ class WatchSettings:
     process: `command` is its name and arguments, bad when fewer than `quorum` or more than
         `quorum_max` run; `match` says how the arguments are compared (stack.model.Watch)
     file: `command` is the path; its number × weight counts, weight 0: bad unless 0 or absent
+    bfd: `bfd` alone counts; bad while the session is not up
     """
 
     name: str
-    kind: Literal["script", "process", "file"]
+    kind: Literal["script", "process", "file", "bfd"]
     command: tuple[str, ...]
     interval_s: float = 1.0
     timeout_s: float = 1.0
@@ -211,6 +213,7 @@ class WatchSettings:
     up_delay_s: float = 0.0
     down_delay_s: float = 0.0
     user: str | None = None
+    bfd: BfdSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -234,3 +237,4 @@ class VrrpSettings:
     delays: tuple[LinkDelay, ...] = ()
     static: tuple[tuple[str, Interface], ...] = ()
     static_belongings: Belongings = Belongings()
+    record: str | None = None  # the directory in which every input is written down

@@ -39,6 +39,10 @@ class Standing:
             counts = well if track.weight > 0 else not well
             self._weights[track.key] = track.weight * value if counts else 0
 
+    def counted(self) -> dict[str, int]:
+        """What each tracker adds to the configured priority, where it adds anything."""
+        return {key: weight for key, weight in self._weights.items() if weight}
+
     def cause(self) -> str:
         """Every fault in words."""
         return "; ".join(self.faults.values())

@@ -4,8 +4,8 @@
 use std::env;
 use std::net::Ipv4Addr;
 
-use trimaran_datapath::layout::NextHop;
-use trimaran_datapath::{Datapath, Error, Listen, Room, Way};
+use trimaran_datapath::layout::{NextHop, Service};
+use trimaran_datapath::{Datapath, Error, Listen, Room, Share, Way};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -78,7 +78,11 @@ fn measure(flows: u32) -> Result<(), Error> {
 }
 
 fn room(flows: u32) -> Room {
-    Room { flows, flows6: 1 }
+    Room {
+        flows,
+        flows6: 1,
+        clients: 1,
+    }
 }
 
 fn summary(mut samples: Vec<u64>, floor: u64) -> String {
@@ -101,6 +105,7 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
             mtu: 1500,
         };
         let address = Ipv4Addr::new(10, 0, 0, 10 + index as u8);
+        director.set_share(index, Share::default());
         director.set_real(index, address.into(), 80, 0, true, Way::Hop(hop), None)?;
     }
     director.set_table(0, &(0..REALS).collect::<Vec<_>>())?;
@@ -109,7 +114,7 @@ fn serve(director: &mut Datapath) -> Result<(), Error> {
         port: 80,
         protocol: 6,
     };
-    director.set_service(listen, 0, 0)
+    director.set_service(listen, Service::default())
 }
 
 /// Open the flows in pieces, each followed by an ACK of everybody at random: most are ESTABLISHED.

@@ -4,23 +4,25 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::{loaded_programs, Program, ProgramError, TestRun, TestRunOptions};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::{Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
 use crate::connections::{self, Connection};
-use crate::flows::{self, Sweep};
+use crate::flows::{Sweep, Tally};
 use crate::keys::{service_key, wide, AnyServiceKey, Listen};
 use crate::layout::*;
+use crate::loads::{Loads, Share};
 use crate::pins::{adoptable, make_directory, max_entries, unpin, MAPS};
+use crate::program::{load_program, program, Hook, OURS};
+use crate::slots::{self, Slots};
+use crate::sweeper::Sweeper;
 use crate::sync::{FlowSync, Settings, SyncMaps, SyncStatus};
 use crate::OBJECT;
-
-const BPF_F_INNER_MAP: u32 = 1 << 12;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -34,26 +36,12 @@ pub enum Error {
     Pin { path: PathBuf, error: io::Error },
     #[error("flow table: {0}")]
     Flows(io::Error),
+    #[error("tables: {0}")]
+    Tables(io::Error),
     #[error("flow sync: {0}")]
     Sync(io::Error),
     #[error("{0}")]
     Limit(String),
-}
-
-/// Where the program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    Tc,
-    Xdp,
-}
-
-impl Hook {
-    fn program(self) -> &'static str {
-        match self {
-            Hook::Tc => "director_tc",
-            Hook::Xdp => "director_xdp",
-        }
-    }
 }
 
 /// How many flows of each version are tracked.
@@ -61,6 +49,8 @@ impl Hook {
 pub struct Room {
     pub flows: u32,
     pub flows6: u32,
+    /// Of persistent services.
+    pub clients: u32,
 }
 
 /// How a real server is reached.
@@ -80,23 +70,6 @@ pub struct RunResult {
     pub ns: u64,
 }
 
-/// The flow tables alone.
-pub struct Sweeper {
-    flows: OwnedFd,
-    flows6: OwnedFd,
-}
-
-impl Sweeper {
-    /// See `Datapath::sweep`.
-    pub fn sweep(&self, age_s: u32) -> Result<Sweep, Error> {
-        let now_s = flows::now_s().saturating_add(age_s);
-        let mut sweep = Sweep::new();
-        flows::sweep::<FlowKey>(self.flows.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
-        flows::sweep::<FlowKey6>(self.flows6.as_fd(), now_s, &mut sweep).map_err(Error::Flows)?;
-        Ok(sweep)
-    }
-}
-
 /// The director's data plane: its maps, and the program for tc.
 pub struct Datapath {
     ebpf: Ebpf,
@@ -106,6 +79,10 @@ pub struct Datapath {
     /// Raised with every change of services and reals, for flow sync.
     generation: Arc<AtomicU64>,
     sync: Option<FlowSync>,
+    loads: Arc<Loads>,
+    room: Room,
+    /// The last sweep found the table nearly full.
+    pressed: Arc<AtomicBool>,
 }
 
 impl Datapath {
@@ -125,22 +102,26 @@ impl Datapath {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("flows", room.flows);
         loader.map_max_entries("flows6", room.flows6);
+        loader.map_max_entries("clients", room.clients);
         let mut adopted = false;
         if let Some(directory) = pin_directory {
             make_directory(directory)?;
             adopted = adoptable(directory, room.flows);
             if !adopted {
                 unpin(directory, &MAPS)?;
-            } else if max_entries(directory, "flows6") != Some(room.flows6) {
-                // The first or the last IPv6 service changes its size; IPv4's flows stay.
-                unpin(directory, &["flows6"])?;
+            }
+            // The first or the last IPv6 service changes its size; IPv4's flows stay.
+            for (name, size) in [("flows6", room.flows6), ("clients", room.clients)] {
+                if adopted && max_entries(directory, name) != Some(size) {
+                    unpin(directory, &[name])?;
+                }
             }
             for name in MAPS {
                 loader.map_pin_path(name, directory.join(name));
             }
         }
         let ebpf = loader.load(object)?;
-        let mut datapath = Self::of(ebpf, name)?;
+        let mut datapath = Self::of(ebpf, name, room)?;
         datapath.pin_directory = pin_directory.map(Path::to_owned);
         datapath.adopted = adopted;
         if !adopted {
@@ -151,8 +132,9 @@ impl Datapath {
     }
 
     /// Of an object that was loaded already: nothing of it outlives the value but what is pinned.
-    pub(crate) fn of(mut ebpf: Ebpf, name: &'static str) -> Result<Self, Error> {
+    pub(crate) fn of(mut ebpf: Ebpf, name: &'static str, room: Room) -> Result<Self, Error> {
         load_program(&mut ebpf, name)?;
+        let loads = Loads::open(array_fd(&ebpf, "loads")).map_err(Error::Tables)?;
         Ok(Self {
             ebpf,
             program: name,
@@ -160,7 +142,14 @@ impl Datapath {
             adopted: false,
             generation: Arc::default(),
             sync: None,
+            loads: Arc::new(loads),
+            room,
+            pressed: Arc::default(),
         })
+    }
+
+    pub(crate) fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     pub(crate) fn pin_directory(&self) -> Option<PathBuf> {
@@ -241,8 +230,7 @@ impl Datapath {
     }
 
     /// `flags`: `SERVICE_SYNC` for an IPv4 service of TCP alone.
-    pub fn set_service(&mut self, listen: Listen, index: u32, flags: u32) -> Result<(), Error> {
-        let value = Service { index, flags };
+    pub fn set_service(&mut self, listen: Listen, value: Service) -> Result<(), Error> {
         match service_key(listen) {
             AnyServiceKey::V4(key) => self.services4()?.insert(key, value, 0)?,
             AnyServiceKey::V6(key) => self.services6()?.insert(key, value, 0)?,
@@ -266,6 +254,7 @@ impl Datapath {
             reals: Array::try_from(self.copy("reals")?)?,
             services: HashMap::try_from(self.copy("services")?)?,
             reasons: PerCpuArray::try_from(self.copy("reasons")?)?,
+            loads: Arc::clone(&self.loads),
             generation: Arc::clone(&self.generation),
         };
         self.sync = Some(FlowSync::start(maps, settings).map_err(Error::Sync)?);
@@ -314,31 +303,30 @@ impl Datapath {
     }
 
     /// The reals of a service's table, in turn; empty where there is none.
-    pub fn table(&mut self, service: u32) -> Result<Vec<u32>, Error> {
-        let table = match self.tables()?.get(&service, 0) {
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            other => other?,
-        };
-        let length = table.get(&0, 0)?;
-        (1..=length).map(|slot| Ok(table.get(&slot, 0)?)).collect()
+    pub fn table(&self, service: u32) -> Result<Vec<u32>, Error> {
+        slots::read(array_of_maps_fd(&self.ebpf), service)
     }
 
-    /// Swap a service's table: built whole, then put in place at once. On return no packet is
-    /// being looked at with the old one.
-    pub fn set_table(&mut self, service: u32, slots: &[u32]) -> Result<(), Error> {
-        if slots.len() > MAX_SLOTS as usize {
-            return Err(Error::Limit(format!(
-                "a table has at most {MAX_SLOTS} slots, not {}",
-                slots.len()
-            )));
-        }
-        let length = slots.len() as u32;
-        let mut table = Array::<MapData, u32>::create(length + 1, BPF_F_INNER_MAP)?;
-        for (slot, real) in (1..).zip(slots) {
-            table.set(slot, real, 0)?;
-        }
-        table.set(0, length, 0)?;
-        Ok(self.tables()?.set(service, &table, 0)?)
+    /// Swap services' tables: each built whole, then put in its place at once. On return no packet
+    /// is being looked at with an old one.
+    pub fn set_tables(&mut self, tables: &[(u32, Slots)]) -> Result<(), Error> {
+        slots::put(array_of_maps_fd(&self.ebpf), tables)
+    }
+
+    /// One of them.
+    pub fn set_table(&mut self, service: u32, reals: &[u32]) -> Result<(), Error> {
+        self.set_tables(&[(service, Slots::plain(reals))])
+    }
+
+    /// A real server's flows of now, as the schedulers see them, its share, and whether it is
+    /// overloaded.
+    pub fn load_of(&self, real: u32) -> (Tally, Share, bool) {
+        self.loads.of(real)
+    }
+
+    /// Its weight, and how many flows it may have.
+    pub fn set_share(&self, real: u32, share: Share) {
+        self.loads.set(real, share);
     }
 
     /// The reals in use, with their indices, and their tunnels where they have one.
@@ -406,6 +394,7 @@ impl Datapath {
     pub fn remove_real(&mut self, index: u32) -> Result<(), Error> {
         self.array::<Real>("reals")?
             .set(index, Real::default(), 0)?;
+        self.loads.clear(index);
         self.changed();
         let mut counters = self.per_cpu::<Counters>("counters")?;
         let zeros = counters
@@ -446,6 +435,9 @@ impl Datapath {
         Ok(Sweeper {
             flows: own("flows")?,
             flows6: own("flows6")?,
+            room: self.room,
+            loads: Arc::clone(&self.loads),
+            pressed: Arc::clone(&self.pressed),
         })
     }
 
@@ -499,12 +491,6 @@ impl Datapath {
         )?)
     }
 
-    fn tables(&mut self) -> Result<ArrayOfMaps<&mut MapData, Array<MapData, u32>>, Error> {
-        Ok(ArrayOfMaps::try_from(
-            self.ebpf.map_mut("tables").expect(OURS),
-        )?)
-    }
-
     pub(crate) fn array<V: aya::Pod>(
         &mut self,
         name: &str,
@@ -524,34 +510,19 @@ impl Datapath {
     }
 }
 
-const OURS: &str = "bpf/ defines it";
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
-    ebpf.program_mut(name).expect(OURS)
-}
-
-/// Idempotent.
-fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
-    let result = match program(ebpf, name) {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
+/// The descriptor of an array.
+fn array_fd<'a>(ebpf: &'a Ebpf, name: &str) -> BorrowedFd<'a> {
+    match ebpf.map(name).expect(OURS) {
+        Map::Array(data) => data.fd().as_fd(),
         _ => unreachable!("{OURS}"),
-    };
-    match result {
-        Err(ProgramError::AlreadyLoaded) => Ok(()),
-        other => Ok(other?),
     }
 }
 
-/// The name of any loaded program, and a descriptor of it; None when there is none of that id.
-pub fn program_of(id: u32) -> Result<Option<(String, OwnedFd)>, Error> {
-    // Others come and go while we look: those that cannot be read are not the one.
-    let Some(info) = loaded_programs().flatten().find(|info| info.id() == id) else {
-        return Ok(None);
-    };
-    let name = String::from_utf8_lossy(info.name()).into_owned();
-    let fd = info.fd()?.as_fd().try_clone_to_owned();
-    Ok(Some((name, fd.map_err(Error::Sync)?)))
+fn array_of_maps_fd(ebpf: &Ebpf) -> BorrowedFd<'_> {
+    match ebpf.map("tables").expect(OURS) {
+        Map::ArrayOfMaps(data) => data.fd().as_fd(),
+        _ => unreachable!("{OURS}"),
+    }
 }
 
 pub(crate) fn is_absent(error: &MapError) -> bool {

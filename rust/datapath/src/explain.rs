@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use aya::maps::{HashMap, MapData};
 use aya::EbpfLoader;
 
-use crate::datapath::{Datapath, Error, RunResult};
+use crate::datapath::{Datapath, Error, Room, RunResult};
 use crate::flows;
 use crate::keys::Listen;
 use crate::layout::*;
@@ -58,13 +58,19 @@ impl Datapath {
             Error::Limit("only a director whose maps are pinned can be looked over".into())
         })?;
         let mut loader = EbpfLoader::new();
-        for name in ["flows", "flows6", "fragments"] {
+        for name in ["flows", "flows6", "fragments", "clients"] {
             loader.map_max_entries(name, ROOM);
         }
         for name in READ_ONLY {
             loader.map_pin_path(name, directory.join(name));
         }
-        let mut copy = Datapath::of(loader.load(OBJECT)?, self.program_name())?;
+        let room = Room {
+            flows: ROOM,
+            flows6: ROOM,
+            clients: ROOM,
+        };
+        let mut copy = Datapath::of(loader.load(OBJECT)?, self.program_name(), room)?;
+        copy.loads().resemble(self.loads());
         let before = self.flow(who)?;
         if let Some(flow) = before {
             copy.set_flow(who, flow)?;

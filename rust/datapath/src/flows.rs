@@ -6,16 +6,17 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::layout::{
-    Flow, FlowKey, FLOW_ADOPTED, FLOW_WAITING, MAX_REALS, STATE_ESTABLISHED, STATE_SYN_RECV,
-    TIMEOUTS_S,
+    is_active, Flow, FlowKey, FLOW_ADOPTED, FLOW_WAITING, MAX_REALS, STATE_SYN_RECV, TIMEOUTS_S,
+};
+use crate::loads::Loads;
+use crate::syscall::{
+    bpf, BatchAttribute, ElementAttribute, LOOKUP, LOOKUP_AND_DELETE, LOOKUP_BATCH, NOEXIST, UPDATE,
 };
 
 const BATCH: usize = 4096;
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
-const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
-const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
-const BPF_NOEXIST: u64 = 1;
+/// After so long a flow that is half open ends while the table is nearly full: so a flood of SYNs
+/// does not keep it so.
+const PRESSED_S: u32 = 5;
 
 /// The flows of one real server. In SYN_RECV a flow is active, as IPVS counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,51 +25,45 @@ pub struct Tally {
     pub inactive: u64,
 }
 
-/// What one pass found; `tallies` is by real.
+impl Tally {
+    pub fn total(self) -> u64 {
+        self.active + self.inactive
+    }
+
+    fn add(&mut self, state: u8) {
+        if is_active(state) {
+            self.active += 1;
+        } else {
+            self.inactive += 1;
+        }
+    }
+}
+
+/// What one pass found; `tallies` (the live) and `gone` (the ended) are by real.
 #[derive(Debug)]
 pub struct Sweep {
     pub tallies: Vec<Tally>,
     pub live: u64,
     pub ended: u64,
+    gone: Vec<Tally>,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct BatchAttribute {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
+/// When a flow ends. `pressed`: the table is nearly full.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub now_s: u32,
+    pub pressed: bool,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct ElementAttribute {
-    map_fd: u32,
-    padding: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-fn bpf<T>(command: libc::c_long, attribute: &mut T) -> io::Result<()> {
-    // SAFETY: `attribute` is the prefix of union bpf_attr that the command reads and writes; every
-    // pointer in it comes from a live buffer of the size that the map's layout asks for.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, attribute as *mut T, size_of::<T>()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
+impl Patience {
+    fn is_over(self, flow: &Flow) -> bool {
+        let timeout = match TIMEOUTS_S.get(flow.state as usize) {
+            Some(_) if self.pressed && flow.state == STATE_SYN_RECV => PRESSED_S,
+            Some(&timeout) => timeout,
+            None => 0,
+        };
+        self.now_s.saturating_sub(flow.seen_s) > timeout
     }
-    Ok(())
-}
-
-fn expired(flow: &Flow, now_s: u32) -> bool {
-    let timeout = TIMEOUTS_S.get(flow.state as usize).copied().unwrap_or(0);
-    now_s.saturating_sub(flow.seen_s) > timeout
 }
 
 /// Seconds on the clock that stamps the flows.
@@ -88,6 +83,26 @@ impl Sweep {
             tallies: vec![Tally::default(); MAX_REALS as usize],
             live: 0,
             ended: 0,
+            gone: vec![Tally::default(); MAX_REALS as usize],
+        }
+    }
+
+    /// Take what ended out of the loads, which were `before`. Where nothing else changed meanwhile,
+    /// the count is right and what the load had drifted by goes too.
+    pub fn settle(&self, loads: &Loads, before: &[Tally]) {
+        let now = loads.tallies();
+        for (real, gone) in (0..).zip(&self.gone) {
+            let at = real as usize;
+            let quiet = now[at] == before[at];
+            let off = |load: u64, gone: u64, live: u64| match quiet {
+                true => load as i64 - live as i64,
+                false => gone as i64,
+            };
+            let active = off(now[at].active, gone.active, self.tallies[at].active);
+            let inactive = off(now[at].inactive, gone.inactive, self.tallies[at].inactive);
+            if active != 0 || inactive != 0 {
+                loads.take(real, active, inactive);
+            }
         }
     }
 }
@@ -98,31 +113,33 @@ impl Default for Sweep {
     }
 }
 
-/// Add every flow of a map with keys of this kind to the sweep, and end the expired. `now_s` is
-/// CLOCK_MONOTONIC's.
+/// Add every flow of a map with keys of this kind to the sweep, and end the expired.
 pub fn sweep<K: Copy + Default>(
     map: BorrowedFd<'_>,
-    now_s: u32,
+    patience: Patience,
     sweep: &mut Sweep,
 ) -> io::Result<()> {
     for_each(map, |key: &K, flow| {
-        if expired(flow, now_s) && end(map, key, now_s)? {
-            sweep.ended += 1;
-            return Ok(());
+        if patience.is_over(flow) {
+            if let Some(last) = end(map, key, patience)? {
+                sweep.ended += 1;
+                if let Some(gone) = sweep.gone.get_mut(last.real as usize) {
+                    gone.add(last.state);
+                }
+                return Ok(());
+            }
         }
         sweep.live += 1;
         if let Some(tally) = sweep.tallies.get_mut(flow.real as usize) {
-            match flow.state {
-                STATE_ESTABLISHED | STATE_SYN_RECV => tally.active += 1,
-                _ => tally.inactive += 1,
-            }
+            tally.add(flow.state);
         }
         Ok(())
     })
 }
 
-/// Delete one flow, unless a packet came for it since it was read: then it is put back.
-fn end<K>(map: BorrowedFd<'_>, key: &K, now_s: u32) -> io::Result<bool> {
+/// Delete one flow, unless a packet came for it since it was read: then it is put back. What it was
+/// when it ended.
+fn end<K>(map: BorrowedFd<'_>, key: &K, patience: Patience) -> io::Result<Option<Flow>> {
     let mut flow = Flow::default();
     let mut attribute = ElementAttribute {
         map_fd: map.as_raw_fd() as u32,
@@ -130,17 +147,18 @@ fn end<K>(map: BorrowedFd<'_>, key: &K, now_s: u32) -> io::Result<bool> {
         value: &mut flow as *mut Flow as u64,
         ..Default::default()
     };
-    match bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attribute) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(true),
+    match bpf(LOOKUP_AND_DELETE, &mut attribute) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         other => other?,
+    };
+    if patience.is_over(&flow) {
+        return Ok(Some(flow));
     }
-    if expired(&flow, now_s) {
-        return Ok(true);
-    }
-    attribute.flags = BPF_NOEXIST;
-    match bpf(BPF_MAP_UPDATE_ELEM, &mut attribute) {
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
-        other => other.map(|()| false),
+    attribute.flags = NOEXIST;
+    match bpf(UPDATE, &mut attribute) {
+        // It began anew in between.
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Some(flow)),
+        other => other.map(|_| None),
     }
 }
 
@@ -156,13 +174,13 @@ fn element(map: BorrowedFd<'_>, key: &FlowKey, flow: u64, flags: u64) -> Element
 
 /// What a peer said of a flow: it is taken unless we know better, having seen a later packet. False
 /// when the table is full.
-pub fn learn(map: BorrowedFd<'_>, key: &FlowKey, flow: &Flow) -> io::Result<bool> {
+pub fn learn(map: BorrowedFd<'_>, loads: &Loads, key: &FlowKey, flow: &Flow) -> io::Result<bool> {
     let told = flow as *const Flow as u64;
-    match bpf(
-        BPF_MAP_UPDATE_ELEM,
-        &mut element(map, key, told, BPF_NOEXIST),
-    ) {
-        Ok(()) => return Ok(true),
+    match bpf(UPDATE, &mut element(map, key, told, NOEXIST)) {
+        Ok(_) => {
+            loads.enter(flow.real, flow.state);
+            return Ok(true);
+        }
         Err(error) => match error.raw_os_error() {
             Some(libc::E2BIG) => return Ok(false),
             Some(libc::EEXIST) => {}
@@ -171,12 +189,17 @@ pub fn learn(map: BorrowedFd<'_>, key: &FlowKey, flow: &Flow) -> io::Result<bool
     }
     let mut ours = Flow::default();
     let place = &mut ours as *mut Flow as u64;
-    match bpf(BPF_MAP_LOOKUP_ELEM, &mut element(map, key, place, 0)) {
+    let was_there = match bpf(LOOKUP, &mut element(map, key, place, 0)) {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
-        Ok(()) if !yields(&ours, flow) => return Ok(true),
-        _ => {}
+        Ok(_) if !yields(&ours, flow) => return Ok(true),
+        other => other.is_ok(),
+    };
+    bpf(UPDATE, &mut element(map, key, told, 0))?;
+    if was_there {
+        loads.leave(ours.real, ours.state);
     }
-    bpf(BPF_MAP_UPDATE_ELEM, &mut element(map, key, told, 0)).map(|()| true)
+    loads.enter(flow.real, flow.state);
+    Ok(true)
 }
 
 /// A guess gives way to knowledge, and what is older to what is newer.
@@ -207,8 +230,8 @@ pub fn for_each<K: Copy + Default>(
             map_fd: map.as_raw_fd() as u32,
             ..Default::default()
         };
-        let last = match bpf(BPF_MAP_LOOKUP_BATCH, &mut attribute) {
-            Ok(()) => false,
+        let last = match bpf(LOOKUP_BATCH, &mut attribute) {
+            Ok(_) => false,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT) => true,
                 Some(libc::ENOSPC) => {

@@ -2,13 +2,14 @@
 
 use aya::Pod;
 
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_REALS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 65536;
+pub const TABLE_HAS_LEVELS: u32 = 1 << 31;
 
 /// Names of `enum reason`, in its order.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 17] = [
     "malformed",
     "fragment",
     "ttl",
@@ -24,6 +25,8 @@ pub const REASONS: [&str; 15] = [
     "mtu",
     "answered",
     "encapsulation",
+    "reset",
+    "unpinned",
 ];
 
 /// Its place in `REASONS`.
@@ -40,7 +43,7 @@ pub const TUNNEL_GRE: u8 = 2;
 pub const TUNNEL_CHECKSUM: u8 = 1;
 pub const TUNNEL_OVER_IPV6: u8 = 2;
 
-pub const SERVICE_SYNC: u32 = 1;
+pub const SERVICE_SYNC: u16 = 1;
 
 pub const FLOW_ADOPTED: u8 = 1;
 pub const FLOW_SYNCED: u8 = 2;
@@ -74,10 +77,45 @@ pub struct ServiceKey6 {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     pub index: u32,
-    pub flags: u32,
+    pub flags: u16,
+    pub scheduler: u8,
+    pub granularity: u8,
+    pub persistence_s: u32,
+}
+
+/// `loads::Loads` has it as atomics.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub active: u32,
+    pub inactive: u32,
+    pub weight: u32,
+    pub upper: u32,
+    pub lower: u32,
+    pub overloaded: u32,
+    pub zero: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientKey {
+    pub service: u32,
+    pub address: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    pub real: u32,
+    pub seen_s: u32,
+}
+
+/// As IPVS counts: ActiveConn, else InActConn.
+pub fn is_active(state: u8) -> bool {
+    state == STATE_ESTABLISHED || state == STATE_SYN_RECV
 }
 
 #[repr(C)]
@@ -160,6 +198,9 @@ pub struct Counters {
 unsafe impl Pod for ServiceKey {}
 unsafe impl Pod for ServiceKey6 {}
 unsafe impl Pod for Service {}
+unsafe impl Pod for Load {}
+unsafe impl Pod for ClientKey {}
+unsafe impl Pod for Client {}
 unsafe impl Pod for Real {}
 unsafe impl Pod for Tunnel {}
 unsafe impl Pod for FlowKey {}

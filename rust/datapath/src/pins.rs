@@ -9,7 +9,7 @@ use aya::maps::{Array, MapData, MapInfo};
 use crate::datapath::Error;
 use crate::layout::LAYOUT_VERSION;
 
-pub const MAPS: [&str; 15] = [
+pub const MAPS: [&str; 18] = [
     "services",
     "services6",
     "tables",
@@ -22,6 +22,9 @@ pub const MAPS: [&str; 15] = [
     "answers",
     "station",
     "counters",
+    "loads",
+    "clients",
+    "favourites",
     "reasons",
     "told",
     "layout",

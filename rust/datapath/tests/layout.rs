@@ -104,7 +104,19 @@ fn every_struct_is_the_same_on_both_sides() {
         protocol,
         zero
     );
-    same!(btf, "service", Service, index, flags);
+    same!(
+        btf,
+        "service",
+        Service,
+        index,
+        flags,
+        scheduler,
+        granularity,
+        persistence_s
+    );
+    same!(btf, "load", Load, active, inactive, weight, upper, lower, overloaded, zero);
+    same!(btf, "client_key", ClientKey, service, address);
+    same!(btf, "client", Client, real, seen_s);
     same!(
         btf,
         "next_hop",

@@ -11,11 +11,12 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use trimaran_datapath::layout::{
-    NextHop, Real, Tunnel, REAL_LISTED, REAL_LOCAL, TUNNEL_CHECKSUM, TUNNEL_GRE, TUNNEL_GUE,
-    TUNNEL_IPIP, TUNNEL_OVER_IPV6,
+    NextHop, Real, Service, Tunnel, REAL_LISTED, REAL_LOCAL, TUNNEL_CHECKSUM, TUNNEL_GRE,
+    TUNNEL_GUE, TUNNEL_IPIP, TUNNEL_OVER_IPV6,
 };
+use trimaran_datapath::maglev::Member;
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{narrow, wide, Conversation, Error, Hook, Listen, Room, Way};
+use trimaran_datapath::{narrow, wide, Conversation, Error, Hook, Listen, Room, Share, Slots, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
@@ -28,9 +29,9 @@ type Hop = ([u8; 6], [u8; 6], u32, u32);
 type ConnectionRow = (u8, (String, u16), (String, u16), u32, &'static str, u32);
 type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
 /// (address, port, protocol, index, flags)
-type ServiceRow = (String, u16, u8, u32, u32);
 /// (kind, port, with checksum, source address)
 type TunnelRow = (String, u16, bool, String);
+/// (index, address, port, service, listed, local, hop, tunnel, weight, upper, lower)
 type RealRow = (
     u32,
     String,
@@ -40,7 +41,16 @@ type RealRow = (
     bool,
     Option<Hop>,
     Option<TunnelRow>,
+    u32,
+    u32,
+    u32,
 );
+/// (address, port, protocol, index, flags, scheduler, granularity, persistence)
+type ServiceRow = (String, u16, u8, u32, u16, u8, u8, u32);
+/// (service, reals, levels)
+type TableRow = (u32, Vec<u32>, Vec<(u32, u32, u32)>);
+/// (service, [(real, address, port, turns)])
+type MaglevRow = (u32, Vec<(u32, String, u16, u32)>);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -117,7 +127,7 @@ fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
     )
 }
 
-fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
+fn row(index: u32, real: &Real, tunnel: Option<Tunnel>, share: Share) -> RealRow {
     let hop = real.hops[usize::from(real.current & 1)];
     (
         index,
@@ -133,24 +143,29 @@ fn row(index: u32, real: &Real, tunnel: Option<Tunnel>) -> RealRow {
             hop.mtu,
         )),
         tunnel.map(tunnel_row),
+        share.weight,
+        share.upper,
+        share.lower,
     )
 }
 
 #[pymethods]
 impl Datapath {
     #[new]
-    #[pyo3(signature = (pin_directory=None, *, max_flows, max_flows6=1, hook="tc"))]
+    #[pyo3(signature = (pin_directory=None, *, max_flows, max_flows6=1, max_clients=1024, hook="tc"))]
     fn new(
         py: Python<'_>,
         pin_directory: Option<PathBuf>,
         max_flows: u32,
         max_flows6: u32,
+        max_clients: u32,
         hook: &str,
     ) -> PyResult<Self> {
         let hook = self::hook(hook)?;
         let room = Room {
             flows: max_flows,
             flows6: max_flows6,
+            clients: max_clients,
         };
         py.detach(|| trimaran_datapath::Datapath::open(pin_directory.as_deref(), room, hook))
             .map(|datapath| Self(Mutex::new(datapath)))
@@ -198,24 +213,36 @@ impl Datapath {
                     listen.protocol,
                     service.index,
                     service.flags,
+                    service.scheduler,
+                    service.granularity,
+                    service.persistence_s,
                 )
             })
             .collect())
     }
 
-    #[pyo3(signature = (address, port, protocol, index, flags=0))]
+    #[pyo3(signature = (address, port, protocol, index, flags=0, scheduler=0, granularity=0, persistence_s=0))]
+    #[allow(clippy::too_many_arguments)]
     fn set_service(
         &self,
         address: &str,
         port: u16,
         protocol: u8,
         index: u32,
-        flags: u32,
+        flags: u16,
+        scheduler: u8,
+        granularity: u8,
+        persistence_s: u32,
     ) -> PyResult<()> {
         let listen = listen(address, port, protocol)?;
-        self.lock()
-            .set_service(listen, index, flags)
-            .map_err(raised)
+        let service = Service {
+            index,
+            flags,
+            scheduler,
+            granularity,
+            persistence_s,
+        };
+        self.lock().set_service(listen, service).map_err(raised)
     }
 
     fn remove_service(&self, address: &str, port: u16, protocol: u8) -> PyResult<()> {
@@ -232,15 +259,47 @@ impl Datapath {
             .map_err(raised)
     }
 
+    #[pyo3(signature = (tables, maglev=Vec::new()))]
+    fn set_tables(
+        &self,
+        py: Python<'_>,
+        tables: Vec<TableRow>,
+        maglev: Vec<MaglevRow>,
+    ) -> PyResult<()> {
+        let mut wanted: Vec<(u32, Slots)> = tables
+            .into_iter()
+            .map(|(service, reals, levels)| (service, Slots::Plain { reals, levels }))
+            .collect();
+        for (service, rows) in maglev {
+            let members = rows.into_iter().map(|(real, address, port, turns)| {
+                Ok(Member {
+                    real,
+                    address: parsed(&address)?,
+                    port,
+                    turns,
+                })
+            });
+            wanted.push((service, Slots::Maglev(members.collect::<PyResult<_>>()?)));
+        }
+        py.detach(|| self.lock().set_tables(&wanted))
+            .map_err(raised)
+    }
+
+    fn load(&self, real: u32) -> (u64, u64, bool) {
+        let (tally, _, overloaded) = self.lock().load_of(real);
+        (tally.active, tally.inactive, overloaded)
+    }
+
     fn reals(&self) -> PyResult<Vec<RealRow>> {
-        let reals = self.lock().reals().map_err(raised)?;
+        let mut datapath = self.lock();
+        let reals = datapath.reals().map_err(raised)?;
         Ok(reals
             .iter()
-            .map(|(index, real, tunnel)| row(*index, real, *tunnel))
+            .map(|(index, real, tunnel)| row(*index, real, *tunnel, datapath.load_of(*index).1))
             .collect())
     }
 
-    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None))]
+    #[pyo3(signature = (index, address, port, service, listed, hop, local=false, tunnel=None, weight=1, upper=0, lower=0))]
     #[allow(clippy::too_many_arguments)]
     fn set_real(
         &self,
@@ -252,6 +311,9 @@ impl Datapath {
         hop: Option<Hop>,
         local: bool,
         tunnel: Option<TunnelRow>,
+        weight: u32,
+        upper: u32,
+        lower: u32,
     ) -> PyResult<()> {
         let tunnel = tunnel.map(self::tunnel).transpose()?;
         let way = match hop {
@@ -265,7 +327,14 @@ impl Datapath {
             }),
         };
         let address = parsed(address)?;
-        self.lock()
+        let mut datapath = self.lock();
+        let share = Share {
+            weight,
+            upper,
+            lower,
+        };
+        datapath.set_share(index, share);
+        datapath
             .set_real(index, address, port, service, listed, way, tunnel)
             .map_err(raised)
     }

@@ -1,11 +1,10 @@
 //! Who may: networks, Basic passwords.
 
+use crate::password;
 use crate::request::Request;
-use std::ffi::{CStr, CString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 /// 'ADDRESS[/LENGTH]', 'FIRST-LAST' or 'all'.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +110,7 @@ pub fn check(given: Option<&[u8]>, file: &[u8]) -> Option<u16> {
             continue;
         }
         let hash = words.next().unwrap_or_default();
-        return if matches(password, hash) {
+        return if password::matches(password, hash) {
             None
         } else {
             Some(401)
@@ -120,38 +119,7 @@ pub fn check(given: Option<&[u8]>, file: &[u8]) -> Option<u16> {
     Some(401)
 }
 
-fn matches(password: &[u8], hash: &[u8]) -> bool {
-    if let Some(plain) = hash.strip_prefix(b"{PLAIN}") {
-        return same(plain, password);
-    }
-    let (Ok(key), Ok(salt)) = (CString::new(password), CString::new(hash)) else {
-        return false;
-    };
-    crypt(&key, &salt).is_some_and(|made| same(&made, hash))
-}
-
-/// In a time that does not tell where they differ.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    let differs = left.iter().zip(right).fold(0, |sum, (a, b)| sum | (a ^ b));
-    left.len() == right.len() && differs == 0
-}
-
-/// The C library's crypt(3), one at a time: its result is in memory of its own.
-fn crypt(key: &CString, salt: &CString) -> Option<Vec<u8>> {
-    #[link(name = "crypt")]
-    extern "C" {
-        fn crypt(key: *const libc::c_char, salt: *const libc::c_char) -> *const libc::c_char;
-    }
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let made = unsafe { crypt(key.as_ptr(), salt.as_ptr()) };
-    if made.is_null() {
-        return None;
-    }
-    Some(unsafe { CStr::from_ptr(made) }.to_bytes().to_vec())
-}
-
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut bits, mut count) = (Vec::new(), 0u32, 0);
     for byte in text.iter().take_while(|byte| **byte != b'=') {
         let value = match byte {

@@ -1,13 +1,16 @@
 //! Answers made here: returned texts, redirects, files, error pages.
 
+use crate::chunked;
 use crate::conn::{Client, Incoming};
 use crate::core::Core;
+use crate::errors::ERROR;
 use crate::exchange::{Answer, Exchange};
 use crate::files::{self, Found, Open};
+use crate::ranges::{self, Body};
 use crate::request::Method;
 use crate::response;
 use crate::route::set_uri;
-use crate::snapshot::Files;
+use crate::snapshot::{Files, Location, Snapshot};
 use crate::sys;
 
 /// An answer made here.
@@ -34,14 +37,15 @@ impl Client {
             return;
         }
         if matches!(status, 301 | 302 | 303 | 307 | 308) {
-            if exchange.error.is_none() && self.page_of(exchange, status).is_some() {
-                return self.fail(core, exchange, status);
-            }
             let target = if value.starts_with(b"/") {
                 self.absolute(exchange, &value)
             } else {
                 value
             };
+            if exchange.error.is_none() && self.page_of(exchange, status).is_some() {
+                exchange.target = Some(target);
+                return self.fail(core, exchange, status);
+            }
             return self.redirect(core, exchange, status, target);
         }
         let paged = status >= 400 && self.page_of(exchange, status).is_some();
@@ -71,12 +75,18 @@ impl Client {
         if relative {
             return path.to_vec();
         }
-        if exchange.request.host.is_empty() {
-            out.extend_from_slice(self.local.ip().to_string().as_bytes());
-        } else {
-            out.extend_from_slice(&exchange.request.host);
+        let manner = exchange.manner();
+        let name = manner.filter(|manner| manner.server_name_in_redirect);
+        match (name, &exchange.snapshot) {
+            (Some(_), Some(snapshot)) => {
+                out.extend_from_slice(snapshot.servers[exchange.server].name.as_bytes());
+            }
+            _ if exchange.request.host.is_empty() => {
+                out.extend_from_slice(self.local.ip().to_string().as_bytes());
+            }
+            _ => out.extend_from_slice(&exchange.request.host),
         }
-        if self.local.port() != 80 {
+        if self.local.port() != 80 && manner.is_none_or(|manner| manner.port_in_redirect) {
             out.extend_from_slice(format!(":{}", self.local.port()).as_bytes());
         }
         out.extend_from_slice(path);
@@ -87,7 +97,7 @@ impl Client {
         let local = Local {
             status,
             kind: "text/html",
-            body: &response::error_page(status),
+            body: &response::error_page(status, self.product(exchange)),
             headers: vec![("Location", to)],
         };
         self.answer(core, exchange, local);
@@ -116,73 +126,144 @@ impl Client {
     ) {
         let internal = exchange.error.is_some();
         match files::find(files, &exchange.request, uri, internal) {
-            Found::Status(status) => self.fail(core, exchange, status),
+            Found::Status(status) => {
+                self.note_missing(exchange, files, uri, status);
+                self.fail(core, exchange, status);
+            }
             Found::Slash => self.redirect_to_slash(core, exchange),
             Found::File(open) => self.answer_open(core, exchange, open),
         }
     }
 
+    fn note_missing(&self, exchange: &Exchange, files: &Files, path: &[u8], status: u16) {
+        let snapshot = exchange.snapshot.as_deref();
+        let location = snapshot.and_then(|snapshot| exchange.location_of(snapshot));
+        let quiet = status == 404 && location.is_some_and(|location| !location.log_not_found);
+        let (root, path) = (&files.path, String::from_utf8_lossy(path));
+        match status {
+            404 | 403 if !quiet => self.note(exchange, ERROR, || {
+                if path.ends_with('/') && status == 403 {
+                    return format!("directory index of \"{root}{path}\" is forbidden");
+                }
+                let why = if status == 404 {
+                    "2: No such file or directory"
+                } else {
+                    "13: Permission denied"
+                };
+                format!("open() \"{root}{path}\" failed ({why})")
+            }),
+            _ => {}
+        }
+    }
+
     fn answer_open(&mut self, core: &mut Core, exchange: &mut Exchange, open: Open) {
-        let mut headers = vec![
-            ("Last-Modified", open.last_modified().into_bytes()),
-            ("ETag", open.etag().into_bytes()),
-        ];
-        let (mut status, mut first, mut left) = (200, 0, open.size);
+        let Some(snapshot) = exchange.snapshot.clone() else {
+            return;
+        };
+        let Some(location) = exchange.location_of(&snapshot) else {
+            return;
+        };
+        let manner = &location.manner;
+        let mut headers = vec![("Last-Modified", open.last_modified().into_bytes())];
+        if manner.etag {
+            headers.push(("ETag", open.etag().into_bytes()));
+        }
+        let mut status = 200;
+        let mut parts = Vec::new();
         if let Some((_, answer)) = exchange.error {
             status = if answer == 0 { 200 } else { answer };
         } else {
-            match open.conditions(&exchange.request) {
+            match open.conditions(&exchange.request, manner.modified) {
                 200 => {}
                 412 => return self.fail(core, exchange, 412),
                 other => status = other,
             }
-            if status == 200 {
-                match open.range(&exchange.request) {
-                    Ok(None) => {}
-                    Ok(Some((from, last))) => {
-                        (status, first, left) = (206, from, last - from + 1);
-                        let range = format!("bytes {from}-{last}/{}", open.size);
-                        headers.push(("Content-Range", range.into_bytes()));
+            let range = exchange
+                .request
+                .header(b"range")
+                .filter(|_| manner.max_ranges > 0);
+            if let (200, Some(range)) = (status, range) {
+                let modified = self.modified_of(exchange, &snapshot, location, open.modified);
+                if open.range_applies(&exchange.request, modified) {
+                    match ranges::parse(range, open.size, manner.max_ranges) {
+                        Ok(found) => parts = found,
+                        Err(()) => return self.range_not_satisfiable(core, exchange, open.size),
                     }
-                    Err(()) => return self.range_not_satisfiable(core, exchange, open.size),
                 }
             }
-            headers.push(("Accept-Ranges", b"bytes".to_vec()));
+            if manner.max_ranges > 0 {
+                headers.push(("Accept-Ranges", b"bytes".to_vec()));
+            }
         }
-        let Some(snapshot) = exchange.snapshot.clone() else {
-            return;
-        };
         let kind = exchange.type_of(&snapshot, open.extension().as_deref());
+        let mut body = Body::whole(open.size);
+        if !parts.is_empty() {
+            status = 206;
+            let boundary = format!("{:020}", exchange.id as u64);
+            body = Body::of(&parts, open.size, kind, &boundary, &mut headers);
+        }
+        let kind = body.kind.clone().unwrap_or_else(|| kind.into());
         let bodiless = response::is_bodiless(status);
+        let trailers = self.wants_trailers(exchange, status);
         self.settle(exchange);
         let kept_type = exchange.kept_type.take();
         self.local_head(core, exchange, status, &headers, |out| {
-            if !bodiless {
-                let kind = kept_type.as_deref().unwrap_or(kind.as_bytes());
-                response::header(out, b"Content-Type", kind);
-                response::header_shown(out, "Content-Length", left);
+            if bodiless {
+                return;
+            }
+            let kind = kept_type.as_deref().unwrap_or(kind.as_bytes());
+            response::header(out, b"Content-Type", kind);
+            if trailers {
+                response::header(out, b"Transfer-Encoding", b"chunked");
+            } else {
+                response::header_shown(out, "Content-Length", body.length);
             }
         });
-        if bodiless || exchange.request.method == Method::Head {
-            left = 0;
+        let (mut from, mut left) = (0, 0);
+        if !bodiless && exchange.request.method != Method::Head {
+            exchange.body_bytes = body.length;
+            if trailers {
+                response::chunk_start(&mut self.out, body.length);
+                exchange.chunked_end = true;
+            }
+            let (head, first, count) = body.parts.pop_front().unwrap_or_default();
+            self.out.extend_from_slice(&head);
+            (from, left) = (first, count);
+            exchange.parts = body.parts;
+            exchange.tail = body.tail;
         }
-        exchange.body_bytes = left;
-        if left > 0 && self.inner.is_none() {
+        if left > 0 && self.rate == 0 && self.inner.is_none() {
             let result = sys::send(&self.fd, &self.out, true);
             self.out_at = self.note_sent(result).unwrap_or(0);
         }
         exchange.answer = Answer::File {
             fd: open.fd,
-            offset: first,
+            offset: from,
             left,
         };
+    }
+
+    /// What Last-Modified will say, in seconds.
+    fn modified_of(
+        &self,
+        exchange: &Exchange,
+        snapshot: &Snapshot,
+        location: &Location,
+        modified: u64,
+    ) -> Option<u64> {
+        let mut lines = location.headers.iter();
+        let own = lines.find(|(name, _, _)| name.eq_ignore_ascii_case(b"last-modified"));
+        match own {
+            None => Some(modified),
+            Some((_, value, _)) => files::date(&value.value(&exchange.context(self, snapshot, ""))),
+        }
     }
 
     fn range_not_satisfiable(&mut self, core: &mut Core, exchange: &mut Exchange, size: u64) {
         let local = Local {
             status: 416,
             kind: "text/html",
-            body: &response::error_page(416),
+            body: &response::error_page(416, self.product(exchange)),
             headers: vec![("Content-Range", format!("bytes */{size}").into_bytes())],
         };
         self.answer(core, exchange, local);
@@ -250,7 +331,7 @@ impl Client {
         let body = if response::is_bodiless(status) {
             Vec::new()
         } else {
-            response::error_page(status)
+            response::error_page(status, self.product(exchange))
         };
         let local = Local {
             status,
@@ -270,16 +351,27 @@ impl Client {
         exchange.answer = Answer::Memory;
         let kept_type = exchange.kept_type.take();
         let bodiless = response::is_bodiless(status);
+        let trailers = self.wants_trailers(exchange, status);
         self.local_head(core, exchange, status, &local.headers, |out| {
-            if !bodiless {
-                let kind = kept_type.as_deref().unwrap_or(local.kind.as_bytes());
-                response::header(out, b"Content-Type", kind);
+            if bodiless {
+                return;
+            }
+            let kind = kept_type.as_deref().unwrap_or(local.kind.as_bytes());
+            response::header(out, b"Content-Type", kind);
+            if trailers {
+                response::header(out, b"Transfer-Encoding", b"chunked");
+            } else {
                 response::header_shown(out, "Content-Length", local.body.len());
             }
         });
         if !bodiless && exchange.request.method != Method::Head {
             exchange.body_bytes = local.body.len() as u64;
-            self.out.extend_from_slice(local.body);
+            if trailers {
+                chunked::encode(&mut self.out, local.body);
+                self.end_chunks(exchange);
+            } else {
+                self.out.extend_from_slice(local.body);
+            }
         }
     }
 
@@ -295,12 +387,20 @@ impl Client {
             self.out = core.buffer();
         }
         exchange.status = status;
+        exchange.keep &= !core.stopping;
         let begin = self.out.len();
+        let server = self.product(exchange);
         let out = &mut self.out;
-        response::start(out, status, response::reason(status).as_bytes(), &core.date);
+        let reason = response::reason(status).as_bytes();
+        response::start(out, status, reason, server, &core.date);
         framing(out);
         if status == 405 {
             response::header(out, b"Allow", b"GET, HEAD");
+        }
+        let own = headers.iter().any(|(name, _)| *name == "Location");
+        let shown = (300..400).contains(&status) && !own;
+        if let Some(target) = exchange.target.take().filter(|_| shown) {
+            response::header(out, b"Location", &target);
         }
         for (name, value) in headers {
             response::header(out, name.as_bytes(), value);
@@ -310,7 +410,9 @@ impl Client {
         }
         out.extend_from_slice(&exchange.kept);
         self.add_headers(exchange, begin);
-        response::end(&mut self.out, exchange.request.minor, exchange.keep);
+        self.hold(exchange);
+        self.set_rate(exchange);
+        self.end_head(exchange);
         exchange.head_bytes = (self.out.len() - begin) as u64;
     }
 

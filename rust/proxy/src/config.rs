@@ -12,6 +12,17 @@ pub struct Config {
     pub types: HashMap<String, String>,
     pub default_type: String,
     pub limits: Limits,
+    #[serde(default)]
+    pub stream: Stream,
+    /// Where relative paths that requests name begin.
+    #[serde(default)]
+    pub directory: String,
+    /// error_log: (path, level).
+    #[serde(default)]
+    pub errors: Vec<(String, String)>,
+    /// What answers call us, without and with its version.
+    #[serde(default = "product")]
+    pub product: (String, String),
     /// Variables that requests carry values of: those of `set` and of named groups.
     #[serde(default)]
     pub variables: Vec<String>,
@@ -34,6 +45,16 @@ pub struct Map {
     pub default: String,
     #[serde(default)]
     pub hostnames: bool,
+    #[serde(default)]
+    pub volatile: bool,
+    /// geo: keys are ranges, of which the later counts.
+    #[serde(default)]
+    pub ranges: bool,
+    /// geo: `proxy` and `proxy_recursive`.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+    #[serde(default)]
+    pub recursive: bool,
 }
 
 /// limit_req_zone: `rate` is requests per 1000 seconds.
@@ -107,6 +128,9 @@ pub struct Log {
     pub format: Option<String>,
     pub escape: String,
     pub condition: Option<String>,
+    /// buffer=…: lines may be written a second late.
+    #[serde(default)]
+    pub held: bool,
 }
 
 #[derive(Deserialize, Clone)]
@@ -124,6 +148,8 @@ pub struct RateLimit {
     /// Requests in the burst that are not delayed.
     pub delay: u64,
     pub dry_run: bool,
+    #[serde(default = "error_level")]
+    pub level: String,
     pub status: u16,
 }
 
@@ -133,6 +159,8 @@ pub struct CountLimit {
     pub zone: String,
     pub count: u64,
     pub dry_run: bool,
+    #[serde(default = "error_level")]
+    pub level: String,
     pub status: u16,
 }
 
@@ -141,16 +169,68 @@ pub struct CountLimit {
 pub struct Limits {
     /// The longest request body; 0 is without limit.
     pub body_size: u64,
-    /// The longest request line or header line; all lines together may be four times that.
+    /// The longest request line or header line.
     pub header_line: usize,
+    /// All lines together may be so many times that.
+    #[serde(default = "header_buffers")]
+    pub header_buffers: usize,
+    #[serde(default = "max_headers")]
+    pub max_headers: usize,
+    #[serde(default = "yes")]
+    pub merge_slashes: bool,
+    #[serde(default = "yes")]
+    pub ignore_invalid_headers: bool,
+    #[serde(default)]
+    pub underscores_in_headers: bool,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
     pub send_timeout_ms: u64,
 }
 
+fn product() -> (String, String) {
+    ("trimaran".into(), "trimaran".into())
+}
+
+fn error_level() -> String {
+    "error".into()
+}
+
+fn header_buffers() -> usize {
+    4
+}
+
+fn max_headers() -> usize {
+    1000
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_size: 0,
+            header_line: 8192,
+            header_buffers: 4,
+            max_headers: 1000,
+            merge_slashes: true,
+            ignore_invalid_headers: true,
+            underscores_in_headers: false,
+            header_timeout_ms: 1,
+            body_timeout_ms: 1,
+            send_timeout_ms: 1,
+        }
+    }
+}
+
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    /// None: those of the whole configuration. Those of an address's default server count.
+    #[serde(default)]
+    pub limits: Option<Limits>,
     pub listen: Vec<Listen>,
     pub names: Vec<String>,
     pub locations: Vec<Location>,
@@ -233,6 +313,72 @@ pub struct Location {
     pub mirrors: Vec<String>,
     #[serde(default)]
     pub mirror_body: bool,
+    /// (path, level); None: those of the whole configuration.
+    #[serde(default)]
+    pub errors: Option<Vec<(String, String)>>,
+    #[serde(default = "yes")]
+    pub log_not_found: bool,
+    /// Of paths that alias replaces: how many bytes; None: it stands for the whole path.
+    #[serde(default)]
+    pub alias_skip: Option<usize>,
+    #[serde(default)]
+    pub manner: Box<Manner>,
+    /// limit_except: the methods that it lets pass, and what holds for the others.
+    #[serde(default)]
+    pub except: Option<(Vec<String>, Box<Location>)>,
+    #[serde(default)]
+    pub body_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub send_timeout_ms: Option<u64>,
+}
+
+/// What few locations say of how they answer.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manner {
+    /// server_tokens: 'on', 'off', or a text.
+    pub server_tokens: String,
+    pub server_name_in_redirect: bool,
+    pub port_in_redirect: bool,
+    /// if_modified_since: 'exact', 'before' or 'off'.
+    pub if_modified_since: String,
+    pub etag: bool,
+    pub max_ranges: Option<u32>,
+    pub chunked: bool,
+    pub trailers: Vec<AddHeader>,
+    pub auth_delay_ms: u64,
+    pub limit_rate: Option<String>,
+    pub limit_rate_after: Option<String>,
+    pub keepalive_timeout_ms: Option<u64>,
+    /// Seconds, told in a header.
+    pub keepalive_header: Option<u64>,
+    pub keepalive_requests: Option<u64>,
+    pub keepalive_time_ms: Option<u64>,
+    /// Browsers that are not to be kept: 'msie6', 'safari'.
+    pub keepalive_disable: Vec<String>,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            server_tokens: "on".into(),
+            server_name_in_redirect: false,
+            port_in_redirect: true,
+            if_modified_since: "exact".into(),
+            etag: true,
+            max_ranges: None,
+            chunked: true,
+            trailers: Vec::new(),
+            auth_delay_ms: 0,
+            limit_rate: None,
+            limit_rate_after: None,
+            keepalive_timeout_ms: None,
+            keepalive_header: None,
+            keepalive_requests: None,
+            keepalive_time_ms: None,
+            keepalive_disable: Vec::new(),
+        }
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -448,4 +594,52 @@ impl Default for Action {
             text: String::new(),
         }
     }
+}
+
+/// `stream`.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    pub servers: Vec<StreamServer>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct StreamServer {
+    pub listen: Vec<StreamListen>,
+    pub action: StreamAction,
+    pub access: Vec<(bool, String)>,
+    pub counts: Vec<CountLimit>,
+    pub sets: Vec<(String, String)>,
+    pub logs: Vec<Log>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct StreamListen {
+    pub address: String,
+    pub port: u16,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum StreamAction {
+    Return { text: String },
+    Pass(StreamPass),
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct StreamPass {
+    /// 'stream/NAME' of an upstream, or a text with variables.
+    pub upstream: String,
+    pub connect_timeout_ms: u64,
+    pub timeout_ms: u64,
+    pub next: bool,
+    pub tries: usize,
+    pub next_timeout_ms: u64,
+    pub half_close: bool,
+    pub buffer: usize,
+    pub upload_rate: Option<String>,
+    pub download_rate: Option<String>,
 }

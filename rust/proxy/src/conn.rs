@@ -14,7 +14,9 @@ use crate::forward::Forward;
 use crate::inner::Inner;
 use crate::proxied::{self, Proxied};
 use crate::request::{Body, Refusal};
+use crate::snapshot::Location;
 use crate::spool::Overflow;
+use crate::status::At;
 use crate::sys;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -42,6 +44,8 @@ pub enum Waiting {
     PeerRead(u64),
     /// limit_req holds the request back.
     Delay(u64),
+    /// limit_rate holds the answer back.
+    Rate(u64),
     /// For a free peer, or for the peer's rate: until this moment at the latest.
     Until(u64),
     Linger,
@@ -81,6 +85,18 @@ pub struct Client {
     pub served: u64,
     /// Its number among all connections.
     pub serial: u64,
+    /// When it was accepted.
+    pub since_ms: u64,
+    /// limit_rate: bytes per second (0 is without limit), whether `set` said so, after how many,
+    /// since when, how many went; and how long nothing may go.
+    pub rate: u64,
+    pub rate_set: bool,
+    pub rate_after: u64,
+    pub rate_from_ms: u64,
+    pub rate_sent: u64,
+    pub pause_ms: u64,
+    /// What the worker's gauge counts it as.
+    pub at: At,
     /// How long it may be idle: the word of the server that answered last.
     pub keepalive_ms: u64,
     pub exchange: Option<Box<Exchange>>,
@@ -176,6 +192,14 @@ impl Client {
             progress: true,
             served: 0,
             serial: 0,
+            since_ms: 0,
+            rate: 0,
+            rate_set: false,
+            rate_after: 0,
+            rate_from_ms: 0,
+            rate_sent: 0,
+            pause_ms: 0,
+            at: At::Waiting,
             keepalive_ms: 0,
             exchange: None,
             forward: None,
@@ -214,10 +238,28 @@ impl Client {
         true
     }
 
+    pub fn count_as(&mut self, core: &Core, at: At) {
+        if self.at != at {
+            core.shared.gauges[core.worker].moved(self.at, at);
+            self.at = at;
+        }
+    }
+
     fn wait(&mut self, core: &mut Core, waiting: Waiting) {
+        let at = match waiting {
+            Waiting::Idle => At::Waiting,
+            Waiting::Head => At::Reading,
+            _ => At::Writing,
+        };
+        self.count_as(core, at);
         // A head must be whole in time however its bytes trickle in; so must lingering end.
+        let waiting = match waiting {
+            Waiting::ClientSend if self.pause_ms > 0 => Waiting::Rate(self.pause_ms),
+            other => other,
+        };
         let fixed = matches!(waiting, Waiting::Head | Waiting::Linger | Waiting::Delay(_));
-        if self.waiting != waiting || self.progress && !fixed {
+        let anew = matches!(waiting, Waiting::Rate(_));
+        if self.waiting != waiting || anew || self.progress && !fixed {
             self.deadline_ms = core.now_ms + self.limit(core, waiting);
         }
         self.waiting = waiting;
@@ -226,19 +268,31 @@ impl Client {
     }
 
     fn limit(&self, core: &Core, waiting: Waiting) -> u64 {
-        let limits = &core.snapshot.limits;
+        let limits = core.snapshot.limits_of(&self.local);
         match waiting {
             Waiting::Idle if core.stopping => core.idle_grace_ms,
             Waiting::Idle if self.served == 0 => limits.header_timeout_ms,
             Waiting::Idle => self.keepalive_ms,
             Waiting::Head => limits.header_timeout_ms,
-            Waiting::Body => limits.body_timeout_ms,
-            Waiting::ClientSend => limits.send_timeout_ms,
+            Waiting::Body => self.own_limit(|own| own.body_timeout_ms, limits.body_timeout_ms),
+            Waiting::ClientSend => {
+                self.own_limit(|own| own.send_timeout_ms, limits.send_timeout_ms)
+            }
             Waiting::Connect(ms) | Waiting::PeerSend(ms) => ms,
-            Waiting::PeerRead(ms) | Waiting::Delay(ms) => ms,
+            Waiting::PeerRead(ms) | Waiting::Delay(ms) | Waiting::Rate(ms) => ms,
             Waiting::Until(at_ms) => at_ms.saturating_sub(core.now_ms),
             Waiting::Linger => LINGER_MS,
         }
+    }
+
+    /// The location's own limit, or the usual one.
+    fn own_limit(&self, of: impl Fn(&Location) -> Option<u64>, usual: u64) -> u64 {
+        let exchange = self.exchange.as_deref();
+        let own = exchange.and_then(|exchange| {
+            let snapshot = exchange.snapshot.as_deref()?;
+            of(exchange.location_of(snapshot)?)
+        });
+        own.unwrap_or(usual)
     }
 
     /// The time is up. False: the connection is over.
@@ -249,6 +303,7 @@ impl Client {
                 self.refuse(core, Refusal(408, "head not whole in time"));
                 self.drive(core)
             }
+            Waiting::Rate(_) => self.drive(core),
             Waiting::Delay(_) => self.resumed(core) && self.drive(core),
             Waiting::Until(_) => self.drive(core),
             Waiting::Body => self.body_timed_out(core) && self.drive(core),
@@ -268,6 +323,7 @@ impl Client {
     }
 
     fn on_head(&mut self, core: &mut Core) -> Step {
+        let mut pipelined = !self.buffer.is_empty() && self.served > 0;
         loop {
             if self.expects_proxy && !self.buffer.is_empty() {
                 match proxied::parse(&self.buffer) {
@@ -282,8 +338,12 @@ impl Client {
                 }
             } else if !self.buffer.is_empty() {
                 let mut exchange = core.exchange();
-                match exchange.request.parse(&self.buffer, &core.snapshot.limits) {
+                match exchange
+                    .request
+                    .parse(&self.buffer, core.snapshot.limits_of(&self.local))
+                {
                     Ok(Some(length)) => {
+                        exchange.pipelined = pipelined;
                         self.buffer.drain(..length);
                         return self.begin(core, exchange);
                     }
@@ -297,7 +357,10 @@ impl Client {
             }
             if self.readable {
                 match self.read_more(core) {
-                    Read::Data(_) => continue,
+                    Read::Data(_) => {
+                        pipelined = false;
+                        continue;
+                    }
                     Read::End => return Step::Close,
                     Read::Later => {}
                 }
@@ -390,23 +453,44 @@ impl Client {
     }
 
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
-        let Answer::File { fd, offset, left } = &mut exchange.answer else {
-            return Step::Close;
-        };
-        if self.inner.is_some() {
-            *left = 0;
-        }
+        let inner = self.inner.is_some();
         for _ in 0..ROUNDS {
-            if *left == 0 {
-                return self.finish(core, exchange);
+            let most = self.allowance();
+            let Answer::File { fd, offset, left } = &mut exchange.answer else {
+                return Step::Close;
+            };
+            if inner {
+                *left = 0;
             }
-            if !self.writable {
+            if *left == 0 {
+                if let Some((head, from, count)) = exchange.parts.pop_front() {
+                    (*offset, *left) = (from, count);
+                    self.out.extend_from_slice(&head);
+                } else if exchange.chunked_end || !exchange.tail.is_empty() {
+                    self.out.append(&mut exchange.tail);
+                    if std::mem::take(&mut exchange.chunked_end) {
+                        self.out.extend_from_slice(b"\r\n");
+                        self.end_chunks(exchange);
+                    }
+                } else {
+                    return self.finish(core, exchange);
+                }
+                if !self.flush() {
+                    return self.after_flush();
+                }
+                continue;
+            }
+            if !self.writable || most == 0 {
                 return Step::Wait(Waiting::ClientSend);
             }
-            let result = sys::send_file(&self.fd, fd, offset, *left);
+            let result = sys::send_file(&self.fd, fd, offset, (*left).min(most as u64));
             match self.note_sent(result) {
                 Some(0) => return Step::Close, // the file became shorter
-                Some(count) => *left -= count as u64,
+                Some(count) => {
+                    if let Answer::File { left, .. } = &mut exchange.answer {
+                        *left -= count as u64;
+                    }
+                }
                 None if self.broken => return Step::Close,
                 None => {}
             }
@@ -421,6 +505,8 @@ impl Client {
         if self.inner.is_some() {
             return Step::Close;
         }
+        exchange.complete = true;
+        (self.rate, self.rate_set, self.pause_ms) = (0, false, 0);
         if exchange.keep {
             self.phase = Phase::Head;
             return Step::Again;

@@ -50,6 +50,8 @@ pub struct Route {
 /// What every connection of this thread uses.
 pub struct Core {
     pub shared: Arc<Shared>,
+    /// Its number.
+    pub worker: usize,
     pub snapshot: Arc<Snapshot>,
     pub now_ms: u64,
     pub wall_s: u64,
@@ -85,11 +87,12 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>) -> std::io::Result<Core> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, worker: usize) -> std::io::Result<Core> {
         let now_ms = sys::now_ms();
         let mut core = Core {
             snapshot: shared.snapshot(),
             shared,
+            worker,
             now_ms,
             wall_s: 0,
             date: String::new(),

@@ -23,7 +23,7 @@ impl Client {
             let up = decoded
                 .split(|byte| *byte == b'/')
                 .any(|part| part == b"..");
-            if up || !path.starts_with(b"/") || normalise(path, &mut uri).is_err() {
+            if up || !path.starts_with(b"/") || normalise(path, true, &mut uri).is_err() {
                 return self.fail(core, exchange, 404);
             }
             exchange.request.become_get();

@@ -3,15 +3,20 @@
 use crate::balance::Group;
 use crate::conn::{Client, Incoming, Phase, Step};
 use crate::core::Core;
+use crate::errors::INFO;
 use crate::filters;
 use crate::limits::Place;
 use crate::locations::Matched;
 use crate::log::Line;
+use crate::manner::Manner;
 use crate::request::{Refusal, Request};
 use crate::response;
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::spool;
+use crate::status::{self, At};
 use crate::vars::{Captures, Context, More, Try};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -75,6 +80,30 @@ pub struct Exchange {
     pub reply: Vec<u8>,
     pub tries: Vec<Try>,
     pub complete: bool,
+    /// Of a file: parts still to come, each behind its text; and what follows all.
+    pub parts: VecDeque<(Vec<u8>, u64, u64)>,
+    pub tail: Vec<u8>,
+    /// The body is one chunk, to be ended by trailers.
+    pub chunked_end: bool,
+    /// Trailers as they went out, a line each.
+    pub trailers: Vec<u8>,
+    /// Refused with 401 when its delay is over.
+    pub challenged: bool,
+    /// An alias of a regular expression, and the path behind it.
+    pub alias_uri: bool,
+    /// The path is no longer the one that chose the location.
+    pub unlocated: bool,
+    /// Where a redirect goes whose page is another location's.
+    pub target: Option<Vec<u8>>,
+    /// Values of map, geo and split_clients, once they were asked for.
+    pub mapped: RefCell<Vec<Option<Vec<u8>>>>,
+    /// limit_req's and limit_conn's word, for their variables.
+    pub rate_verdict: &'static str,
+    pub count_verdict: &'static str,
+    /// Open connections, and those that read, write, wait.
+    pub connections: [u64; 4],
+    /// It was here before the request before it was answered.
+    pub pipelined: bool,
     /// Header lines of a peer's answer that stay with the answer made in its place, and its type.
     pub kept: Vec<u8>,
     pub kept_type: Option<Vec<u8>>,
@@ -132,6 +161,15 @@ impl Exchange {
                 connection: client.serial,
                 requests: client.served + 1,
                 complete: self.complete,
+                pipelined: self.pipelined,
+                mapped: Some(&self.mapped),
+                trailers: &self.trailers,
+                rate_verdict: self.rate_verdict,
+                count_verdict: self.count_verdict,
+                connections: self.connections,
+                real: Some(&client.address),
+                since_ms: client.since_ms,
+                rate: client.rate,
             },
         }
     }
@@ -145,6 +183,11 @@ impl Exchange {
             Action::Proxy(proxy) => Some(&proxy.options),
             _ => None,
         }
+    }
+
+    pub fn manner(&self) -> Option<&Manner> {
+        let location = self.location_of(self.snapshot.as_deref()?)?;
+        Some(&location.manner)
     }
 
     /// Let these lines of a peer's head go with the answer that is made in its place.
@@ -197,6 +240,9 @@ impl Client {
             self.exchange = Some(exchange);
             return Step::Again;
         }
+        if snapshot.wants_connections {
+            self.count_as(core, At::Writing);
+        }
         let matched = Matched {
             captures: &mut exchange.captures,
             slots: &mut exchange.slots,
@@ -208,8 +254,11 @@ impl Client {
         exchange.id = core.request_id();
         let server = &snapshot.servers[exchange.server];
         self.keepalive_ms = server.keepalive_timeout_ms;
-        exchange.keep =
-            exchange.request.keepalive && server.keepalive_timeout_ms > 0 && !core.stopping;
+        exchange.keep = exchange.request.keepalive && !core.stopping;
+        if snapshot.wants_connections {
+            exchange.connections = status::connections(&core.shared);
+        }
+        self.read_real_address(&mut exchange, &server.locations[0]);
         exchange.snapshot = Some(snapshot);
         self.route(core, &mut exchange);
         self.exchange = Some(exchange);
@@ -233,7 +282,12 @@ impl Client {
         // Whatever follows is not to be trusted as a request: never read, lingered away.
         exchange.incoming = Incoming::Length(u64::MAX);
         self.phase = Phase::Serving;
-        self.answer_error(core, &mut exchange, refusal.0);
+        exchange.location = Some(0);
+        exchange.started_ms = core.now_ms;
+        self.note(&exchange, INFO, || {
+            format!("client sent a bad request: {}", refusal.1)
+        });
+        self.fail(core, &mut exchange, refusal.0);
         self.exchange = Some(exchange);
     }
 

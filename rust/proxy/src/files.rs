@@ -1,5 +1,6 @@
 //! Static files: which file, whether the client has it already, which part of it (RFC 9110 §13-14).
 
+use crate::manner::Modified;
 use crate::request::{has_token, Method, Request};
 use crate::snapshot::Files;
 use crate::sys;
@@ -26,15 +27,15 @@ pub struct Open {
     pub name: Vec<u8>,
 }
 
-pub fn find(files: &Files, request: &Request, uri: &[u8], internal: bool) -> Found {
+pub fn find(files: &Files, request: &Request, path: &[u8], internal: bool) -> Found {
     if !internal && !matches!(request.method, Method::Get | Method::Head) {
         return Found::Status(405);
     }
     let Some(root) = &files.root else {
         return Found::Status(404);
     };
-    let path = uri.strip_prefix(b"/").unwrap_or(uri);
-    if !uri.ends_with(b"/") {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    if !request.uri.ends_with(b"/") {
         return open(root, path).unwrap_or_else(|error| Found::Status(status_of(&error)));
     }
     match sys::open_beneath(root, path) {
@@ -106,7 +107,7 @@ impl Open {
     }
 
     /// 412 or 304 when a condition of the request says so, else 200 (RFC 9110 §13.2.2).
-    pub fn conditions(&self, request: &Request) -> u16 {
+    pub fn conditions(&self, request: &Request, rule: Modified) -> u16 {
         let etag = self.etag();
         if let Some(wanted) = request.header(b"if-match") {
             if !lists(wanted, &etag, false) {
@@ -122,63 +123,29 @@ impl Open {
                 return 304;
             }
         } else if let Some(since) = request.header(b"if-modified-since").and_then(date) {
-            if self.modified == since {
-                return 304; // nginx's 'exact': another date is another file
+            let same = match rule {
+                Modified::Exact => self.modified == since, // another date is another file
+                Modified::Before => self.modified <= since,
+                Modified::Off => false,
+            };
+            if same {
+                return 304;
             }
         }
         200
     }
 
-    /// The part that is asked for: None is the whole file, Err(()) is one that does not exist.
-    /// Several ranges get the whole file, as RFC 9110 §14.2 allows.
-    pub fn range(&self, request: &Request) -> Result<Option<(u64, u64)>, ()> {
-        let Some(text) = request.header(b"range") else {
-            return Ok(None);
-        };
-        let applies = match request.header(b"if-range") {
+    /// Whether a range applies, by If-Range against `modified` (add_header may have changed it).
+    pub fn range_applies(&self, request: &Request, modified: Option<u64>) -> bool {
+        match request.header(b"if-range") {
             None => true,
             Some(tag) if tag.starts_with(b"\"") => tag == self.etag().as_bytes(),
-            Some(tag) => date(tag) == Some(self.modified),
-        };
-        let prefix = text
-            .get(..6)
-            .is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes="));
-        if !applies || !prefix || text.contains(&b',') {
-            return Ok(None);
+            Some(tag) => modified.is_some() && date(tag) == modified,
         }
-        let Some(parts) = span(&text[6..]) else {
-            return Err(());
-        };
-        let (first, last) = match parts {
-            (Some(first), Some(last)) if first > last => return Err(()),
-            (Some(first), last) => (first, last.unwrap_or(u64::MAX).min(self.size.max(1) - 1)),
-            (None, Some(count)) if count > 0 && self.size > 0 => {
-                (self.size.saturating_sub(count), self.size - 1)
-            }
-            _ => return Err(()),
-        };
-        if first >= self.size {
-            return Err(());
-        }
-        Ok(Some((first, last)))
     }
 }
 
-/// '5-9', '5-', '-5'; None when it is none of them.
-fn span(text: &[u8]) -> Option<(Option<u64>, Option<u64>)> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    let (first, last) = text.split_once('-')?;
-    let number = |digits: &str| -> Option<Option<u64>> {
-        if digits.is_empty() {
-            return Some(None);
-        }
-        let plain = digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| digits.parse().ok())
-    };
-    Some((number(first.trim())?, number(last.trim())?))
-}
-
-fn date(text: &[u8]) -> Option<u64> {
+pub fn date(text: &[u8]) -> Option<u64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
     time.duration_since(SystemTime::UNIX_EPOCH)
         .ok()

@@ -2,6 +2,7 @@
 
 use crate::conn::Client;
 use crate::exchange::Exchange;
+use crate::manner::is_usual;
 use crate::response;
 use crate::sys;
 use crate::vars::Template;
@@ -23,10 +24,7 @@ impl Client {
         {
             return;
         }
-        let usual = matches!(
-            exchange.status,
-            200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308
-        );
+        let usual = is_usual(exchange.status);
         let mut out = std::mem::take(&mut self.out);
         if let Some((value, modified)) = location.expires.as_ref().filter(|_| usual) {
             exchange.sent.clear();
@@ -62,7 +60,11 @@ impl Client {
             if !usual && !always {
                 continue;
             }
-            let value = value.value(&context);
+            let value = {
+                let mut view = context;
+                view.more.sent = &out[start..]; // what stands before this line is seen
+                value.value(&view)
+            };
             let value = value.trim_ascii_end(); // a '\n' at the end would end the head
             let unique =
                 name.eq_ignore_ascii_case(b"last-modified") || name.eq_ignore_ascii_case(b"etag");
@@ -97,7 +99,7 @@ fn value_of(head: &[u8], name: &[u8]) -> Option<String> {
 
 fn expires(out: &mut Vec<u8>, start: usize, value: &[u8], modified: bool) {
     let text = String::from_utf8_lossy(value).into_owned();
-    if text == "off" || text.is_empty() {
+    if text == "off" || text.is_empty() || modified && matches!(text.as_str(), "epoch" | "max") {
         return;
     }
     let now = sys::wall_ms() / 1000;
@@ -125,7 +127,7 @@ fn expires(out: &mut Vec<u8>, start: usize, value: &[u8], modified: bool) {
                 Some(rest) => (true, rest),
                 None => (false, other),
             };
-            let Ok(seconds) = digits.parse::<i64>() else {
+            let Some(seconds) = duration_s(digits) else {
                 return;
             };
             let seconds = if daily {
@@ -154,4 +156,35 @@ fn until_daytime(now: u64, second: i64) -> i64 {
     let (_, _, _, hour, minute, here, _) = sys::local_time(now);
     let today = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(here);
     (second - today).rem_euclid(86_400)
+}
+
+/// '1d12h', '-30' or '33s' in seconds.
+fn duration_s(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let (mut total, mut number) = (0i64, None);
+    for letter in text.bytes() {
+        if letter.is_ascii_digit() {
+            let digit = i64::from(letter - b'0');
+            number = Some(number.unwrap_or(0i64).checked_mul(10)?.checked_add(digit)?);
+            continue;
+        }
+        let unit = match letter {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            b'M' => 2_592_000,
+            b'y' => 31_536_000,
+            _ => return None,
+        };
+        total = total.checked_add(number.take()?.checked_mul(unit)?)?;
+    }
+    if text.is_empty() {
+        return None;
+    }
+    Some(sign * total.checked_add(number.unwrap_or(0))?)
 }

@@ -120,6 +120,7 @@ fn an_answer_is_refused_or_passed_on_with_one_head() {
     for round in 0..ROUNDS {
         let input = random.mutate(seeds[(round % 2) as usize], &WORDS);
         let passing = Passing {
+            server: "trimaran",
             date: "D",
             upgrade: round % 4 == 0,
             redirect: (b"http://up/", b"/"),

@@ -14,6 +14,7 @@ mod conn;
 mod cookies;
 mod core;
 mod elsewhere;
+mod errors;
 mod exchange;
 mod files;
 mod filters;
@@ -24,23 +25,28 @@ mod inner;
 mod limits;
 mod locations;
 mod log;
+mod manner;
 mod maps;
 mod method;
 mod outgoing;
 mod output;
+mod password;
 mod pipe;
 mod pool;
 mod proxied;
+mod ranges;
 mod reply;
 mod request;
 mod response;
 mod rewrite;
 mod route;
+mod sink;
 mod slow;
 mod snapshot;
 mod spool;
 mod status;
 mod sticky;
+mod stream;
 mod sys;
 mod timer;
 mod upload;
@@ -52,7 +58,7 @@ mod hostile;
 
 use balance::{Change, Told};
 use snapshot::Snapshot;
-use status::{Counters, Event};
+use status::{Counters, Event, Gauge};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -68,9 +74,13 @@ const MOST_EVENTS: usize = 1024;
 pub(crate) struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
     doors: Mutex<Doors>,
+    /// Those of `stream`.
+    stream_doors: Mutex<Doors>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
     counters: Counters,
+    /// One for each worker.
+    gauges: Vec<Gauge>,
     events: Mutex<VecDeque<Event>>,
     event_fd: OwnedFd,
 }
@@ -86,6 +96,10 @@ impl Shared {
 
     fn doors(&self) -> Doors {
         lock(&self.doors).clone()
+    }
+
+    fn stream_doors(&self) -> Doors {
+        lock(&self.stream_doors).clone()
     }
 
     /// Tell of a peer that went down or came up. Bounded: the oldest is forgotten.
@@ -126,12 +140,15 @@ impl Engine {
         for (address, port, fd) in listeners {
             doors.push(Arc::new(door(address, *port, *fd)?));
         }
+        let (stream_doors, doors) = apart(doors, &snapshot);
         let shared = Arc::new(Shared {
             snapshot: Mutex::new(Arc::new(snapshot)),
             doors: Mutex::new(Arc::new(doors)),
+            stream_doors: Mutex::new(Arc::new(stream_doors)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
             counters: Counters::default(),
+            gauges: (0..workers.max(1)).map(|_| Gauge::default()).collect(),
             events: Mutex::new(VecDeque::new()),
             event_fd: sys::event_fd().map_err(|error| format!("eventfd: {error}"))?,
         });
@@ -141,18 +158,31 @@ impl Engine {
             threads: Mutex::new(Vec::new()),
         };
         for index in 0..workers.max(1) {
-            let started = engine.start_worker(index, workers.max(1));
+            let started = engine.start_worker(index);
             if let Err(error) = started {
                 engine.stop(Duration::ZERO);
                 return Err(format!("worker {index}: {error}"));
             }
         }
+        if let Err(error) = engine.start_stream() {
+            engine.stop(Duration::ZERO);
+            return Err(format!("stream: {error}"));
+        }
         Ok(engine)
     }
 
-    fn start_worker(&mut self, index: usize, workers: usize) -> std::io::Result<()> {
+    fn start_stream(&mut self) -> std::io::Result<()> {
         let wake = Arc::new(sys::event_fd()?);
-        let worker = Worker::new(self.shared.clone(), wake.clone(), workers)?;
+        let worker = stream::Worker::new(self.shared.clone(), wake.clone())?;
+        let thread = std::thread::Builder::new().name("stream".into());
+        lock(&self.threads).push(thread.spawn(move || worker.run())?);
+        self.wakes.push(wake);
+        Ok(())
+    }
+
+    fn start_worker(&mut self, index: usize) -> std::io::Result<()> {
+        let wake = Arc::new(sys::event_fd()?);
+        let worker = Worker::new(self.shared.clone(), wake.clone(), index)?;
         let thread = std::thread::Builder::new().name(format!("proxy-{index}"));
         lock(&self.threads).push(thread.spawn(move || worker.run())?);
         self.wakes.push(wake);
@@ -171,7 +201,10 @@ impl Engine {
         let snapshot = Snapshot::compile(snapshot, Some(&current))?;
         if let Some(listeners) = listeners {
             let mut doors = lock(&self.shared.doors);
-            *doors = Arc::new(refit(&doors, listeners)?);
+            let mut stream_doors = lock(&self.shared.stream_doors);
+            let held: Vec<_> = doors.iter().chain(stream_doors.iter()).cloned().collect();
+            let (stream, http) = apart(refit(&held, listeners)?, &snapshot);
+            (*doors, *stream_doors) = (Arc::new(http), Arc::new(stream));
         }
         *current = Arc::new(snapshot);
         drop(current);
@@ -190,6 +223,7 @@ impl Engine {
         let stop_at = sys::now_ms() + patience.as_millis() as u64;
         self.shared.stop_at_ms.fetch_min(stop_at, Relaxed);
         *lock(&self.shared.doors) = Arc::default();
+        *lock(&self.shared.stream_doors) = Arc::default();
         self.wake();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
@@ -261,6 +295,15 @@ fn socket_address(address: &str, port: u16) -> Result<SocketAddr, String> {
     let ip: Result<IpAddr, _> = address.parse();
     ip.map(|ip| SocketAddr::new(ip, port))
         .map_err(|_| format!("listener: '{address}' is not an IP address"))
+}
+
+/// The doors of `stream`, and those of HTTP.
+fn apart(
+    doors: Vec<Arc<Listener>>,
+    snapshot: &Snapshot,
+) -> (Vec<Arc<Listener>>, Vec<Arc<Listener>>) {
+    let of_stream = |door: &Arc<Listener>| snapshot.stream.has(&door.address);
+    doors.into_iter().partition(of_stream)
 }
 
 fn refit(

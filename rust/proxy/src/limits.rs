@@ -13,6 +13,7 @@ pub struct Zones {
 
 /// nginx's leaky bucket. Excess is in thousandths of a request.
 pub struct RateZone {
+    name: String,
     key_text: String,
     key: Template,
     rate: u64,
@@ -21,6 +22,7 @@ pub struct RateZone {
 }
 
 pub struct CountZone {
+    name: String,
     key_text: String,
     key: Template,
     most: usize,
@@ -32,6 +34,7 @@ pub struct RateLimit {
     burst: u64,
     delay: u64,
     pub dry_run: bool,
+    pub level: u8,
     pub status: u16,
 }
 
@@ -39,6 +42,7 @@ pub struct CountLimit {
     zone: Arc<CountZone>,
     count: u64,
     pub dry_run: bool,
+    pub level: u8,
     pub status: u16,
 }
 
@@ -47,6 +51,8 @@ pub struct Place(Arc<CountZone>, Vec<u8>);
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// Not in the zone.
+    Free,
     Pass,
     Delay(u64),
     Reject,
@@ -70,8 +76,9 @@ impl Zones {
             let same = old.filter(|old| old.key_text == zone.key);
             let seen = same.map(|old| lock(&old.seen).clone()).unwrap_or_default();
             zones.rates.insert(
-                zone.name,
+                zone.name.clone(),
                 Arc::new(RateZone {
+                    name: zone.name,
                     key_text: zone.key,
                     key,
                     rate: zone.rate,
@@ -87,6 +94,7 @@ impl Zones {
             let made = match same {
                 Some(old) => old.clone(),
                 None => Arc::new(CountZone {
+                    name: zone.name.clone(),
                     key: Template::compile(&zone.key, scope)?,
                     key_text: zone.key,
                     most: zone.most.max(1),
@@ -109,14 +117,19 @@ impl RateLimit {
             burst: limit.burst.saturating_mul(1000),
             delay: limit.delay.saturating_mul(1000),
             dry_run: limit.dry_run,
+            level: crate::errors::level(&limit.level)?,
             status: limit.status,
         })
+    }
+
+    pub fn zone(&self) -> &str {
+        &self.zone.name
     }
 
     pub fn judge(&self, context: &Context, now_ms: u64) -> Verdict {
         let key = self.zone.key.value(context);
         if key.is_empty() {
-            return Verdict::Pass;
+            return Verdict::Free;
         }
         self.zone.judge(key, self.burst, self.delay, now_ms)
     }
@@ -159,8 +172,13 @@ impl CountLimit {
                 .clone(),
             count: limit.count,
             dry_run: limit.dry_run,
+            level: crate::errors::level(&limit.level)?,
             status: limit.status,
         })
+    }
+
+    pub fn zone(&self) -> &str {
+        &self.zone.name
     }
 
     /// A place; Ok(None): not limited; Err: full.
@@ -198,6 +216,7 @@ mod tests {
     #[test]
     fn the_bucket_leaks_as_in_nginx() {
         let zone = RateZone {
+            name: String::new(),
             key_text: String::new(),
             key: Template::default(),
             rate: 1000, // one per second

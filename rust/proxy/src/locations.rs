@@ -4,8 +4,10 @@ use crate::access::Network;
 use crate::balance::Group;
 use crate::config;
 use crate::limits::{CountLimit, RateLimit, Zones};
-use crate::log::{self, LogFile};
+use crate::log;
+use crate::manner::Manner;
 use crate::rewrite::{self, Code};
+use crate::sink::Sink;
 use crate::snapshot::{
     open_log, open_root, Action, ErrorPage, Files, Location, Proxy, Snapshot, Upstream,
 };
@@ -94,11 +96,12 @@ impl Tree {
 pub struct Compiler<'a> {
     pub scope: &'a Scope,
     pub groups: &'a [Arc<Group>],
-    pub logs: &'a mut HashMap<String, Arc<LogFile>>,
+    pub logs: &'a mut HashMap<String, Arc<Sink>>,
     pub zones: &'a Zones,
     pub locations: Vec<Location>,
     pub named: HashMap<String, usize>,
     pub before: Option<&'a Snapshot>,
+    pub product: &'a (String, String),
 }
 
 impl Compiler<'_> {
@@ -195,6 +198,20 @@ impl Compiler<'_> {
                 ))
             }
         };
+        let mut errors = None;
+        for (path, level) in location.errors.iter().flatten() {
+            let sink = open_log(path, false, self.logs, self.before)?;
+            let level = crate::errors::level(level)?;
+            errors.get_or_insert_with(Vec::new).push((sink, level));
+        }
+        let manner = Manner::compile(*location.manner, self.product, self.scope)?;
+        let except = match location.except {
+            None => None,
+            Some((methods, other)) => {
+                let methods = methods.into_iter().map(String::into_bytes).collect();
+                Some((methods, self.add(*other)?))
+            }
+        };
         let mut headers = Vec::new();
         for header in &location.headers {
             let value = self.template(&header.value)?;
@@ -220,8 +237,8 @@ impl Compiler<'_> {
             (None, config::Action::Files { root, .. }) => Some(root.clone()),
             (root, _) => root.clone(),
         };
-        let prefix = matches!(location.matching.as_str(), "" | "^~");
-        let action = self.action(location.action, location.root.as_deref(), alias, prefix)?;
+        let whole = location.alias_skip.is_none();
+        let action = self.action(location.action, location.root.as_deref(), alias, !whole)?;
         let types = location.types.map(|types| {
             let lower =
                 |(ending, kind): (String, String)| (ending.to_ascii_lowercase().into(), kind);
@@ -258,6 +275,13 @@ impl Compiler<'_> {
             auth_sets,
             mirrors,
             mirror_body: location.mirror_body,
+            errors,
+            log_not_found: location.log_not_found,
+            alias_skip: location.alias_skip,
+            manner,
+            except,
+            body_timeout_ms: location.body_timeout_ms,
+            send_timeout_ms: location.send_timeout_ms,
         });
         Ok(self.locations.len() - 1)
     }
@@ -278,7 +302,7 @@ impl Compiler<'_> {
                 Some(text) => Some(self.template(&text)?),
                 None => None,
             };
-            let file = open_log(&log.path, self.logs, self.before)?;
+            let file = open_log(&log.path, log.held, self.logs, self.before)?;
             out.push(log::Target {
                 file,
                 format,

@@ -2,28 +2,28 @@
 //! with one write to a file opened for appending, so workers never mix within a line.
 
 use crate::request::Request;
+use crate::sink::Sink;
 use crate::sys;
 use crate::vars::{Context, Escape, Template};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 const MOST_BUFFERED: usize = 64 << 10;
-const MONTHS: [&str; 12] = [
+pub const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
 /// Where a request is logged, how, and whether.
 pub struct Target {
-    pub file: Arc<LogFile>,
+    pub file: Arc<Sink>,
     /// None: the combined format.
     pub format: Option<(Template, Escape)>,
     pub condition: Option<Template>,
 }
 
 impl Target {
-    pub fn combined(file: Arc<LogFile>) -> Target {
+    pub fn combined(file: Arc<Sink>) -> Target {
         Target {
             file,
             format: None,
@@ -32,18 +32,10 @@ impl Target {
     }
 }
 
-pub struct LogFile(File);
-
-impl LogFile {
-    pub fn open(path: &str) -> io::Result<LogFile> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(LogFile(file))
-    }
-}
-
 #[derive(Default)]
 pub struct Logs {
-    buffers: Vec<(Arc<LogFile>, Vec<u8>)>,
+    buffers: Vec<(Arc<Sink>, Vec<u8>)>,
+    dirty: bool,
     time: String,
     time_at: u64,
 }
@@ -56,7 +48,7 @@ pub struct Line<'a> {
 }
 
 impl Logs {
-    pub fn write(&mut self, file: &Arc<LogFile>, line: &Line, wall_seconds: u64) {
+    pub fn write(&mut self, file: &Arc<Sink>, line: &Line, wall_seconds: u64) {
         self.set_time(wall_seconds);
         let time = std::mem::take(&mut self.time);
         let buffer = self.buffer(file);
@@ -72,39 +64,46 @@ impl Logs {
         buffer.extend_from_slice(b"\" \"");
         escape(header(b"user-agent"), buffer);
         buffer.extend_from_slice(b"\"\n");
-        let full = buffer.len() > MOST_BUFFERED;
+        let full = buffer.len() > MOST_BUFFERED || file.is_syslog();
         self.time = time;
         if full {
-            self.flush();
+            self.flush(true);
         }
     }
 
     /// A line in a format of the configuration's own.
     pub fn write_formatted(
         &mut self,
-        file: &Arc<LogFile>,
+        file: &Arc<Sink>,
         format: &(Template, Escape),
         context: &Context,
     ) {
         let buffer = self.buffer(file);
         format.0.write_escaped(context, format.1, buffer);
         buffer.push(b'\n');
-        if buffer.len() > MOST_BUFFERED {
-            self.flush();
+        if buffer.len() > MOST_BUFFERED || file.is_syslog() {
+            self.flush(true);
         }
     }
 
-    pub fn flush(&mut self) {
-        for (file, buffer) in &mut self.buffers {
-            if !buffer.is_empty() {
-                let _ = (&file.0).write_all(buffer); // a full disk must not stop the serving
+    /// Write out what has come since; what is to be held back (`buffer=`) only with `all`.
+    pub fn flush(&mut self, all: bool) {
+        if !self.dirty && !all {
+            return;
+        }
+        self.dirty = false;
+        for (sink, buffer) in &mut self.buffers {
+            if !buffer.is_empty() && (all || !sink.is_held()) {
+                sink.write(buffer, None);
                 buffer.clear();
             }
         }
-        self.buffers.retain(|(file, _)| Arc::strong_count(file) > 1);
+        if all {
+            self.buffers.retain(|(sink, _)| Arc::strong_count(sink) > 1);
+        }
     }
 
-    fn buffer(&mut self, file: &Arc<LogFile>) -> &mut Vec<u8> {
+    fn buffer(&mut self, file: &Arc<Sink>) -> &mut Vec<u8> {
         let at = self
             .buffers
             .iter()
@@ -113,6 +112,7 @@ impl Logs {
             self.buffers.push((file.clone(), Vec::new()));
             self.buffers.len() - 1
         });
+        self.dirty = true;
         &mut self.buffers[at].1
     }
 

@@ -9,6 +9,10 @@ use std::net::IpAddr;
 
 pub struct Map {
     source: Template,
+    pub volatile: bool,
+    /// geo's `proxy`: who may name another address in X-Forwarded-For, and through how many.
+    trusted: Vec<Network>,
+    recursive: bool,
     kind: Kind,
 }
 
@@ -33,6 +37,11 @@ enum Kind {
 
 pub fn compile(map: config::Map, scope: &Scope) -> Result<Map, String> {
     let source = Template::compile(&map.source, scope)?;
+    let (volatile, recursive) = (map.volatile, map.recursive);
+    let mut trusted = Vec::new();
+    for network in &map.trusted {
+        trusted.push(network.parse()?);
+    }
     let default = Template::compile(&map.default, scope)?;
     let kind = match map.kind.as_str() {
         "geo" => {
@@ -40,7 +49,12 @@ pub fn compile(map: config::Map, scope: &Scope) -> Result<Map, String> {
             for (key, value) in &map.entries {
                 networks.push((key.parse()?, Template::compile(value, scope)?));
             }
-            networks.sort_by_key(|(network, _): &(Network, _)| std::cmp::Reverse(network.length()));
+            if map.ranges {
+                networks.reverse(); // the later one counts where they overlap
+            } else {
+                networks
+                    .sort_by_key(|(network, _): &(Network, _)| std::cmp::Reverse(network.length()));
+            }
             Kind::Geo { networks, default }
         }
         "split" => {
@@ -56,7 +70,13 @@ pub fn compile(map: config::Map, scope: &Scope) -> Result<Map, String> {
         }
         _ => table(&map, default, scope)?,
     };
-    Ok(Map { source, kind })
+    Ok(Map {
+        source,
+        volatile,
+        trusted,
+        recursive,
+        kind,
+    })
 }
 
 fn table(map: &config::Map, default: Template, scope: &Scope) -> Result<Kind, String> {
@@ -98,12 +118,40 @@ fn table(map: &config::Map, default: Template, scope: &Scope) -> Result<Kind, St
 }
 
 impl Map {
+    /// The client's address: another one where a proxy that is trusted says so.
+    fn behind(&self, address: IpAddr, context: &Context) -> IpAddr {
+        let trusted = |address: &IpAddr| self.trusted.iter().any(|network| network.has(address));
+        if !trusted(&address) {
+            return address;
+        }
+        let request = context.request;
+        let values = request.headers.iter().filter_map(|line| {
+            let name = request.at(&line.name);
+            let same = name.eq_ignore_ascii_case(b"x-forwarded-for");
+            same.then(|| request.at(&line.value))
+        });
+        let list = values.collect::<Vec<_>>().join(&b',');
+        let mut found = address;
+        for word in list.split(|byte| *byte == b',').rev() {
+            let text = std::str::from_utf8(word.trim_ascii()).unwrap_or("");
+            let Ok(next) = text.parse() else {
+                break;
+            };
+            found = next;
+            if !self.recursive || !trusted(&found) {
+                break;
+            }
+        }
+        found
+    }
+
     pub fn write(&self, context: &Context, out: &mut Vec<u8>) {
         let mut key = self.source.value(context);
         match &self.kind {
             Kind::Geo { networks, default } => {
                 let text = std::str::from_utf8(&key).unwrap_or("");
                 let address: Option<IpAddr> = text.parse().ok();
+                let address = address.map(|address| self.behind(address, context));
                 let found = address
                     .and_then(|address| networks.iter().find(|(network, _)| network.has(&address)));
                 found

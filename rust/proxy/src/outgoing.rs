@@ -69,6 +69,13 @@ pub fn write_target(
     let whole = matches!(proxy.upstream, Upstream::Named(_));
     match base {
         Some(base) if whole => out.extend_from_slice(base),
+        Some(_) if exchange.unlocated => {
+            escape_uri(&request.uri, out);
+            if let Some(args) = &request.args {
+                out.push(b'?');
+                out.extend_from_slice(request.at(args));
+            }
+        }
         None if !exchange.rewritten => out.extend_from_slice(request.at(&request.target)),
         _ => {
             let rest = match base {
@@ -173,15 +180,11 @@ fn passes(proxy: &Proxy, request: &Request, name: &[u8]) -> bool {
         16 => name.eq_ignore_ascii_case(b"proxy-connection"),
         _ => false,
     };
-    // A backend may read X_Real_IP as X-Real-IP: names with underscores are dropped, as in nginx.
-    let odd = name
-        .iter()
-        .any(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
     let replaced = || {
         proxy
             .set_headers
             .iter()
             .any(|set| set.0.eq_ignore_ascii_case(name))
     };
-    !ends_here && !odd && !replaced() && !request.ends_here(name)
+    !ends_here && !replaced() && !request.ends_here(name)
 }

@@ -16,7 +16,12 @@ impl Client {
             if !self.writable {
                 return false;
             }
-            let result = sys::send(&self.fd, &self.out[self.out_at..], false);
+            let most = self.allowance();
+            if most == 0 {
+                return false;
+            }
+            let end = self.out.len().min(self.out_at.saturating_add(most));
+            let result = sys::send(&self.fd, &self.out[self.out_at..end], false);
             match self.note_sent(result) {
                 Some(count) => self.out_at += count,
                 None => return false,
@@ -28,11 +33,19 @@ impl Client {
     }
 
     fn send_overflow(&mut self) -> bool {
-        while let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
+        loop {
+            let most = self.allowance();
+            let overflow = self.overflow.as_mut().filter(|found| found.held() > 0);
+            let Some(overflow) = overflow else {
+                return true;
+            };
+            if most == 0 {
+                return false;
+            }
             if !self.writable {
                 return false;
             }
-            let result = overflow.send(&self.fd);
+            let result = overflow.send(&self.fd, most);
             match self.note_sent(result) {
                 Some(0) => self.broken = true, // the file became shorter
                 Some(_) => continue,
@@ -42,7 +55,6 @@ impl Client {
                 return false;
             }
         }
-        true
     }
 
     /// Nothing waits for the client.
@@ -53,7 +65,7 @@ impl Client {
 
     /// Send `data` behind what is pending; what cannot go now becomes pending.
     pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable || self.inner.is_some() {
+        if data.len() <= 8 << 10 || !self.writable || self.rate > 0 || self.inner.is_some() {
             self.out.extend_from_slice(data);
             self.flush();
             return;
@@ -75,6 +87,8 @@ impl Client {
         match result {
             Ok(count) => {
                 self.progress = true;
+                self.rate_sent += count as u64;
+                self.pause_ms = 0;
                 Some(count)
             }
             Err(error) => {

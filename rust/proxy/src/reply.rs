@@ -9,7 +9,6 @@ use crate::forward::{Fault, Forward};
 use crate::pipe;
 use crate::request::Method;
 use crate::response::{self, Framing, Passing, PeerHead};
-use crate::slow::no_room;
 use crate::sys;
 use std::io::ErrorKind;
 
@@ -45,11 +44,8 @@ impl Client {
         }
         if let (true, Reply::Length(left)) = (flushed, &forward.reply) {
             let left = *left;
-            if forward.pipe.is_none()
-                && left >= pipe::LEAST
-                && forward.rate.0 == 0
-                && self.inner.is_none()
-            {
+            let plain = !forward.chunk && self.rate == 0 && forward.rate.0 == 0;
+            if forward.pipe.is_none() && left >= pipe::LEAST && plain && self.inner.is_none() {
                 forward.pipe = core.pipes.take();
             }
             if let Some(pipe) = forward.pipe.take() {
@@ -87,13 +83,8 @@ impl Client {
         };
         core.scratch = scratch;
         if matches!(forward.reply, Reply::Done) {
-            let spilled = self.overflow.as_mut().filter(|found| found.held() > 0);
-            match spilled {
-                Some(overflow) if forward.chunk => {
-                    overflow.append(chunked::END).map_err(no_room)?;
-                }
-                None if forward.chunk => self.out.extend_from_slice(chunked::END),
-                _ => {}
+            if forward.chunk {
+                self.end_chunks_behind(exchange)?;
             }
             self.flush();
         }
@@ -138,6 +129,7 @@ impl Client {
         let passing = Passing {
             absolute: &absolute,
             date: &core.date,
+            server: self.product(exchange),
             upgrade: exchange.request.asks_to_switch(),
             redirect: (&forward.redirect.0, &forward.redirect.1),
             rules: options.and_then(|options| {
@@ -283,6 +275,9 @@ impl Client {
         let streamed = |reply| (reply, minor == 1, minor == 1);
         let (reply, chunk, keep) = match framing {
             Framing::None => (Reply::Done, false, true),
+            Framing::Length(length) if self.wants_trailers(exchange, status) => {
+                (Reply::Length(length), true, true)
+            }
             Framing::Length(length) => {
                 response::header_shown(&mut self.out, "Content-Length", length);
                 (Reply::Length(length), false, true)
@@ -301,7 +296,9 @@ impl Client {
             response::header(&mut self.out, b"Set-Cookie", &cookie);
         }
         self.add_headers(exchange, begin);
-        response::end(&mut self.out, minor, exchange.keep);
+        self.hold(exchange);
+        self.set_rate(exchange);
+        self.end_head(exchange);
         exchange.head_bytes = (self.out.len() - begin) as u64;
         forward.reply = reply;
         forward.chunk = chunk;
@@ -325,7 +322,12 @@ impl Client {
                 if *left == 0 {
                     forward.reply = Reply::Done;
                 }
-                self.send_through(&data[..used]);
+                if forward.chunk {
+                    chunked::encode(&mut self.out, &data[..used]);
+                    self.flush();
+                } else {
+                    self.send_through(&data[..used]);
+                }
                 used
             }
             Reply::UntilClose if !forward.chunk => {

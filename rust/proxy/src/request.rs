@@ -119,13 +119,26 @@ impl Request {
     pub fn parse(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
         let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
-        let length = match parsed.parse_with_uninit_headers(input, &mut slots) {
+        let mut result = parsed.parse_with_uninit_headers(input, &mut slots);
+        let mut many = Vec::new();
+        if matches!(result, Err(httparse::Error::TooManyHeaders)) {
+            many.resize_with(
+                limits.max_headers.max(MOST_HEADERS) + 1,
+                MaybeUninit::uninit,
+            );
+            parsed = httparse::Request::new(&mut []);
+            result = parsed.parse_with_uninit_headers(input, &mut many);
+        }
+        let length = match result {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return still_within(input, limits).map(|()| None),
             Err(httparse::Error::Version) => return Err(bad_version(input)),
             Err(httparse::Error::TooManyHeaders) => return Err(BAD("too many headers")),
             Err(_) => return Err(BAD("malformed head")),
         };
+        if parsed.headers.len() > limits.max_headers {
+            return Err(BAD("too many headers"));
+        }
         let base = input.as_ptr() as usize;
         let span = |part: &[u8]| {
             let start = (part.as_ptr() as usize - base) as u32;
@@ -146,6 +159,16 @@ impl Request {
             if header.name.len() + header.value.len() > limits.header_line {
                 return Err(BAD("header line too long"));
             }
+            let name = header.name.as_bytes();
+            let good = |byte: &u8| {
+                byte.is_ascii_alphanumeric()
+                    || *byte == b'-'
+                    || *byte == b'_' && limits.underscores_in_headers
+            };
+            // A backend may read X_Real_IP as X-Real-IP: such names are dropped, as in nginx.
+            if limits.ignore_invalid_headers && !name.iter().all(good) {
+                continue;
+            }
             self.headers.push(Header {
                 name: span(header.name.as_bytes()),
                 value: span(header.value.trim_ascii()),
@@ -155,7 +178,7 @@ impl Request {
             return Err(Refusal(414, "request line too long"));
         }
         self.read_headers()?;
-        self.read_target()?;
+        self.read_target(limits)?;
         Ok(Some(length))
     }
 
@@ -165,9 +188,16 @@ impl Request {
         self.expect_continue = false;
         self.keepalive = self.minor == 1;
         let (mut length, mut chunked, mut closes) = (None, false, false);
+        let mut seen = 0u8;
         for index in 0..self.headers.len() {
             let Header { name, value } = self.headers[index].clone();
             let (name, content) = (self.at(&name), self.at(&value));
+            if let Some(bit) = unique(name) {
+                if seen & bit != 0 {
+                    return Err(BAD("a header twice that may be there once"));
+                }
+                seen |= bit;
+            }
             if is(name, b"host") {
                 if self.host_header.replace(value).is_some() {
                     return Err(BAD("two Host headers"));
@@ -203,24 +233,29 @@ impl Request {
         Ok(())
     }
 
-    fn read_target(&mut self) -> Result<(), Refusal> {
+    fn read_target(&mut self, limits: &Limits) -> Result<(), Refusal> {
         let whole = self.target.clone();
         let mut authority = None;
+        if self.at(&self.method_name) == b"CONNECT" {
+            return Err(self.connect());
+        }
         if !self.at(&whole).starts_with(b"/") {
             authority = Some(self.absolute_form()?);
         }
         if self.host_header.is_none() && self.minor == 1 {
             return Err(BAD("no Host header"));
         }
-        let target = self.at(&self.target);
-        if target.contains(&b'#') {
-            return Err(BAD("fragment in the request target"));
+        // A fragment is the client's own: what it asks for ends before.
+        if let Some(at) = self.at(&self.target).iter().position(|byte| *byte == b'#') {
+            self.target.end = self.target.start + at as u32;
         }
+        let target = self.at(&self.target);
         let question = target.iter().position(|byte| *byte == b'?');
         let path_end = question.unwrap_or(target.len());
         let mut uri = std::mem::take(&mut self.uri);
         uri.clear();
-        let normal = normalise(&self.at(&self.target)[..path_end], &mut uri);
+        let path = &self.at(&self.target)[..path_end];
+        let normal = normalise(path, limits.merge_slashes, &mut uri);
         self.uri = uri;
         normal?;
         self.args = question.map(|at| self.target.start + at as u32 + 1..self.target.end);
@@ -246,19 +281,58 @@ impl Request {
             })
             .ok_or(BAD("malformed request target"))?;
         let rest = &target[scheme.len()..];
-        let end = rest
-            .iter()
-            .position(|byte| matches!(byte, b'/' | b'?'))
-            .filter(|end| rest[*end] == b'/')
-            .ok_or(BAD("absolute request target without a path"))?;
+        let path = |byte: &u8| matches!(byte, b'/' | b'?' | b'#');
+        let end = rest.iter().position(path).unwrap_or(rest.len());
         let start = self.target.start + scheme.len() as u32;
-        self.target.start = start + end as u32;
-        Ok(start..start + end as u32)
+        let host = start..start + end as u32;
+        if rest.get(end) == Some(&b'/') {
+            self.target.start = host.end;
+            return Ok(host);
+        }
+        // No path: '/' stands for it, behind the head.
+        let tail = host.end as usize..self.target.end as usize;
+        self.target.start = self.head.len() as u32;
+        self.head.push(b'/');
+        self.head.extend_from_within(tail);
+        self.target.end = self.head.len() as u32;
+        Ok(host)
+    }
+
+    /// CONNECT asks for a tunnel: not here, and 400 where it does not even name a host and a port.
+    fn connect(&self) -> Refusal {
+        let target = self.at(&self.target);
+        let colon = target.iter().rposition(|byte| *byte == b':');
+        let named = colon.is_some_and(|at| {
+            at > 0 && at + 1 < target.len() && target[at + 1..].iter().all(u8::is_ascii_digit)
+        });
+        if named {
+            Refusal(405, "CONNECT")
+        } else {
+            BAD("CONNECT without host and port")
+        }
     }
 }
 
 fn is(left: &[u8], right: &[u8]) -> bool {
     left.eq_ignore_ascii_case(right)
+}
+
+/// A bit for each header that a request may have once only (those of framing apart).
+fn unique(name: &[u8]) -> Option<u8> {
+    const NAMES: [&[u8]; 8] = [
+        b"if-modified-since",
+        b"if-unmodified-since",
+        b"if-match",
+        b"if-none-match",
+        b"content-range",
+        b"if-range",
+        b"expect",
+        b"authorization",
+    ];
+    let at = NAMES
+        .iter()
+        .position(|each| each.len() == name.len() && is(name, each))?;
+    Some(1 << at)
 }
 
 pub fn has_token(list: &[u8], token: &[u8]) -> bool {
@@ -292,7 +366,7 @@ fn method_kind(name: &str) -> Result<Method, Refusal> {
         "GET" => Ok(Method::Get),
         "HEAD" => Ok(Method::Head),
         "POST" | "PATCH" | "LOCK" => Ok(Method::Once),
-        "CONNECT" | "TRACE" => Err(Refusal(405, "method")),
+        "TRACE" => Err(Refusal(405, "method")),
         _ => Ok(Method::Other),
     }
 }
@@ -306,16 +380,18 @@ fn still_within(input: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if text.len() > limits.header_line && !text[..limits.header_line].contains(&b'\n') {
         return Err(Refusal(414, "request line too long"));
     }
-    if input.len() > limits.header_line * 4 {
+    if input.len() > limits.header_line * limits.header_buffers {
         return Err(BAD("request head too long"));
     }
     Ok(())
 }
 
 /// Percent-decoding, then '.', '..' and doubled slashes, in one pass over '/'-separated parts.
-pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let plain =
-        !path.contains(&b'%') && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.");
+pub fn normalise(path: &[u8], merge: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let plain = !path.contains(&b'%')
+        && !path
+            .windows(2)
+            .any(|pair| merge && pair == b"//" || pair == b"/.");
     if plain {
         out.extend_from_slice(path);
         return Ok(());
@@ -343,7 +419,9 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
     let last = decoded.split(|byte| *byte == b'/').count() - 1;
     for (index, part) in decoded.split(|byte| *byte == b'/').enumerate() {
         match part {
-            b"" | b"." => {}
+            b"" if index == 0 || merge || index == last => {}
+            b"." => {}
+            b"" => out.push(b'/'),
             b".." => {
                 if out.len() == start {
                     return Err(BAD("path climbs above the root"));
@@ -374,11 +452,12 @@ fn read_host(text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         port(&text[end.unwrap_or(text.len())..])?;
         &text[..end.unwrap_or(text.len())]
     };
+    let dots = name.windows(2).any(|pair| pair == b"..");
     let name = name.strip_suffix(b".").unwrap_or(name);
     let good = |byte: &u8| {
         byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[]:".contains(byte) || *byte >= 0x80
     };
-    if !name.iter().all(good) {
+    if name.is_empty() || dots || !name.iter().all(good) {
         return Err(BAD("malformed Host"));
     }
     out.extend(name.iter().map(u8::to_ascii_lowercase));
@@ -388,7 +467,16 @@ fn read_host(text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
 fn port(text: &[u8]) -> Result<(), Refusal> {
     match text {
         [] => Ok(()),
-        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => Ok(()),
+        [b':'] => Ok(()),
+        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
+            let value = digits
+                .iter()
+                .fold(0, |sum, each| sum * 10 + u32::from(each - b'0'));
+            if value <= 65535 {
+                return Ok(());
+            }
+            Err(BAD("malformed Host"))
+        }
         _ => Err(BAD("malformed Host")),
     }
 }
@@ -397,17 +485,13 @@ fn port(text: &[u8]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        body_size: 0,
-        header_line: 200,
-        header_timeout_ms: 1,
-        body_timeout_ms: 1,
-        send_timeout_ms: 1,
-    };
-
     fn parse(text: &str) -> Result<Request, u16> {
         let mut request = Request::default();
-        match request.parse(text.as_bytes(), &LIMITS) {
+        let limits = Limits {
+            header_line: 200,
+            ..Limits::default()
+        };
+        match request.parse(text.as_bytes(), &limits) {
             Ok(Some(length)) => {
                 assert_eq!(length, text.len());
                 Ok(request)
@@ -463,7 +547,7 @@ mod tests {
         ];
         for (path, wanted) in cases {
             let mut out = Vec::new();
-            match normalise(path.as_bytes(), &mut out) {
+            match normalise(path.as_bytes(), true, &mut out) {
                 Ok(()) => assert_eq!(String::from_utf8(out).unwrap(), wanted, "{path}"),
                 Err(Refusal(status, _)) => assert_eq!((status, wanted), (400, ""), "{path}"),
             }

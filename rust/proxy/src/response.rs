@@ -6,8 +6,6 @@ use crate::vars::Context;
 use std::io::Write;
 use std::mem::MaybeUninit;
 
-pub const SERVER: &str = "trimaran";
-
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
@@ -17,7 +15,7 @@ pub fn reason(status: u16) -> &'static str {
         204 => "No Content",
         206 => "Partial Content",
         301 => "Moved Permanently",
-        302 => "Found",
+        302 => "Moved Temporarily",
         303 => "See Other",
         304 => "Not Modified",
         307 => "Temporary Redirect",
@@ -27,24 +25,24 @@ pub fn reason(status: u16) -> &'static str {
         402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
-        405 => "Method Not Allowed",
+        405 => "Not Allowed",
         406 => "Not Acceptable",
-        408 => "Request Timeout",
+        408 => "Request Time-out",
         409 => "Conflict",
         410 => "Gone",
         411 => "Length Required",
         412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
         415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
+        416 => "Requested Range Not Satisfiable",
         421 => "Misdirected Request",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
         _ => "",
@@ -56,10 +54,12 @@ pub fn is_bodiless(status: u16) -> bool {
     status < 200 || status == 204 || status == 304
 }
 
-pub fn start(out: &mut Vec<u8>, status: u16, reason: &[u8], date: &str) {
+pub fn start(out: &mut Vec<u8>, status: u16, reason: &[u8], server: &str, date: &str) {
     let _ = write!(out, "HTTP/1.1 {status:03} ");
     out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\nServer: trimaran\r\nDate: ");
+    out.extend_from_slice(b"\r\nServer: ");
+    out.extend_from_slice(server.as_bytes());
+    out.extend_from_slice(b"\r\nDate: ");
     out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
@@ -71,25 +71,28 @@ pub fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+pub fn chunk_start(out: &mut Vec<u8>, length: u64) {
+    let _ = write!(out, "{length:x}\r\n");
+}
+
 pub fn header_shown(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
 /// What the connection does after this response, and the empty line. HTTP/1.1 keeps it unless
-/// told otherwise; an HTTP/1.0 client has to be told that it is kept.
-pub fn end(out: &mut Vec<u8>, minor: u8, keep: bool) {
-    match (keep, minor) {
-        (false, _) => out.extend_from_slice(b"Connection: close\r\n\r\n"),
-        (true, 0) => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
-        (true, _) => out.extend_from_slice(b"\r\n"),
+/// told otherwise; that it is kept is told all the same, as nginx does.
+pub fn end(out: &mut Vec<u8>, keep: bool) {
+    match keep {
+        false => out.extend_from_slice(b"Connection: close\r\n\r\n"),
+        true => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
     }
 }
 
-pub fn error_page(status: u16) -> Vec<u8> {
+pub fn error_page(status: u16, server: &str) -> Vec<u8> {
     let title = format!("{status} {}", reason(status));
     format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>\
-         </center>\r\n<hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
+         </center>\r\n<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
     )
     .into_bytes()
 }
@@ -117,6 +120,7 @@ pub struct PeerHead {
 /// How the head of a peer's response is passed on.
 pub struct Passing<'a> {
     pub date: &'a str,
+    pub server: &'a str,
     /// The client asked for another protocol: 101 is an answer.
     pub upgrade: bool,
     /// The Location prefix that means ourselves, and what replaces it (proxy_redirect default).
@@ -169,6 +173,7 @@ pub fn pass_head(
         out,
         status,
         parsed.reason.unwrap_or("").as_bytes(),
+        passing.server,
         passing.date,
     );
     let mut lines = parsed.headers.iter();
@@ -325,6 +330,7 @@ mod tests {
     fn pass(input: &str, to_head: bool) -> Result<(PeerHead, String), BadHead> {
         let mut out = Vec::new();
         let passing = Passing {
+            server: "trimaran",
             date: "D",
             upgrade: false,
             redirect: (b"http://up/", b"/x/"),

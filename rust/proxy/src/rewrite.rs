@@ -1,5 +1,6 @@
 //! nginx's rewrite module: set, rewrite, if, return, break, compiled to codes that run in order.
 
+use crate::answer::escape_uri;
 use crate::config;
 use crate::conn::Client;
 use crate::exchange::Exchange;
@@ -21,6 +22,7 @@ pub enum Code {
 pub enum Target {
     Slot(usize),
     Args,
+    Rate,
 }
 
 pub struct Rewrite {
@@ -100,6 +102,7 @@ pub fn compile(
                 let target = match scope.slots.get(&variable) {
                     Some(slot) => Target::Slot(*slot),
                     None if variable == "args" => Target::Args,
+                    None if variable == "limit_rate" => Target::Rate,
                     None => return Err(format!("set: '${variable}' cannot be changed")),
                 };
                 Code::Set(target, Template::compile(&value, scope)?)
@@ -177,7 +180,7 @@ fn condition(test: &str, left: &str, right: &str, scope: &Scope) -> Result<Test,
 
 /// What templates see besides the exchange.
 pub struct View<'a> {
-    pub client: &'a Client,
+    pub client: &'a mut Client,
     pub snapshot: &'a Snapshot,
 }
 
@@ -188,7 +191,7 @@ impl View<'_> {
 }
 
 /// Run codes.
-pub fn run(codes: &[Code], exchange: &mut Exchange, view: &View) -> Outcome {
+pub fn run(codes: &[Code], exchange: &mut Exchange, view: &mut View) -> Outcome {
     let mut changed = false;
     match go(codes, exchange, view, &mut changed) {
         Some(outcome) => outcome,
@@ -197,10 +200,18 @@ pub fn run(codes: &[Code], exchange: &mut Exchange, view: &View) -> Outcome {
     }
 }
 
-fn go(codes: &[Code], exchange: &mut Exchange, view: &View, changed: &mut bool) -> Option<Outcome> {
+fn go(
+    codes: &[Code],
+    exchange: &mut Exchange,
+    view: &mut View,
+    changed: &mut bool,
+) -> Option<Outcome> {
     for code in codes {
         match code {
-            Code::Break => return Some(Outcome::Go),
+            Code::Break => {
+                exchange.unlocated |= *changed;
+                return Some(Outcome::Go);
+            }
             Code::Return(status, text) => {
                 let text = text.value(&view.context(exchange));
                 return Some(Outcome::Return(*status, text));
@@ -216,6 +227,11 @@ fn go(codes: &[Code], exchange: &mut Exchange, view: &View, changed: &mut bool) 
                 let value = value.value(&view.context(exchange));
                 exchange.request.set_args(&value);
                 exchange.rewritten = true;
+            }
+            Code::Set(Target::Rate, value) => {
+                let value = value.value(&view.context(exchange));
+                view.client.rate = crate::manner::size(&value).unwrap_or(0);
+                view.client.rate_set = true;
             }
             Code::If(test, then, location) => {
                 if !holds(test, exchange, view) {
@@ -241,7 +257,10 @@ fn go(codes: &[Code], exchange: &mut Exchange, view: &View, changed: &mut bool) 
                 *changed = true;
                 match rewrite.flag {
                     Flag::Last => return Some(Outcome::Again),
-                    Flag::Break => return Some(Outcome::Go),
+                    Flag::Break => {
+                        exchange.unlocated = true;
+                        return Some(Outcome::Go);
+                    }
                     Flag::None => {}
                 }
             }
@@ -283,7 +302,15 @@ fn replace(rewrite: &Rewrite, exchange: &mut Exchange, view: &View) -> Option<Ou
     }
     if let Some(status) = rewrite.redirect {
         let mut target = Vec::new();
-        crate::answer::escape_uri(&path, &mut target);
+        rewrite
+            .path
+            .write_parts(&view.context(exchange), |decoded, part| {
+                if decoded {
+                    escape_uri(part, &mut target);
+                } else {
+                    write_target(part, &mut target);
+                }
+            });
         if !args.is_empty() {
             target.push(b'?');
             target.extend_from_slice(&args);
@@ -294,6 +321,29 @@ fn replace(rewrite: &Rewrite, exchange: &mut Exchange, view: &View) -> Option<Ou
     exchange.request.set_args(&args);
     exchange.rewritten = true;
     None
+}
+
+/// What a variable brings percent-encoded stands as it is meant in a redirect: '/', ':' and the
+/// like decoded (up to a '?'), and nothing that could end the header line.
+fn write_target(text: &[u8], out: &mut Vec<u8>) {
+    let (mut at, mut args) = (0, false);
+    while at < text.len() {
+        let hex = text
+            .get(at + 1..at + 3)
+            .filter(|_| text[at] == b'%' && !args);
+        let byte = hex.and_then(|pair| {
+            let pair = std::str::from_utf8(pair).ok()?;
+            let byte = u8::from_str_radix(pair, 16).ok()?;
+            (b'&'..0x7f).contains(&byte).then_some(byte)
+        });
+        let shown = byte.unwrap_or(text[at]);
+        args |= shown == b'?';
+        match shown {
+            0..=b' ' | 0x7f.. => out.extend_from_slice(format!("%{shown:02X}").as_bytes()),
+            _ => out.push(shown),
+        }
+        at += if byte.is_some() { 3 } else { 1 };
+    }
 }
 
 fn holds(test: &Test, exchange: &mut Exchange, view: &View) -> bool {

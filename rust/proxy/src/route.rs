@@ -7,11 +7,12 @@ use crate::access;
 use crate::answer::Local;
 use crate::conn::Client;
 use crate::core::Core;
+use crate::errors::ERROR;
 use crate::exchange::{Answer, Exchange};
 use crate::files;
 use crate::limits::Verdict;
 use crate::locations::{Found, Matched};
-use crate::request::Body;
+use crate::request::{Body, Method};
 use crate::rewrite::{self, Code, Outcome, View};
 use crate::snapshot::{Action, Location, Snapshot};
 use crate::status;
@@ -56,6 +57,7 @@ impl Client {
             Some(index) => index,
             None => {
                 exchange.location = Some(0);
+                exchange.unlocated = false;
                 if !server.rewrite.is_empty() {
                     if let Some(next) = self.rewrite(core, exchange, snapshot, &server.rewrite) {
                         return next;
@@ -89,7 +91,15 @@ impl Client {
             }
         }
         // An `if` may have put another in its place.
-        let location = &server.locations[exchange.location.unwrap_or(index)];
+        let mut location = &server.locations[exchange.location.unwrap_or(index)];
+        if let Some((methods, other)) = &location.except {
+            let request = &exchange.request;
+            let method = request.at(&request.method_name);
+            if !methods.iter().any(|each| each == method) {
+                exchange.location = Some(*other);
+                location = &server.locations[*other];
+            }
+        }
         self.enter(core, exchange, snapshot, location)
     }
 
@@ -100,11 +110,11 @@ impl Client {
         snapshot: &Arc<Snapshot>,
         codes: &[Code],
     ) -> Option<Next> {
-        let view = View {
+        let mut view = View {
             client: self,
             snapshot,
         };
-        let outcome = rewrite::run(codes, exchange, &view);
+        let outcome = rewrite::run(codes, exchange, &mut view);
         match outcome {
             Outcome::Go => None,
             // After the server's own codes the location is still to be chosen.
@@ -155,7 +165,11 @@ impl Client {
         }
         let leave = location.satisfy_any && exchange.authorized == exchange.location;
         if let Some(status) = refused.filter(|_| !leave) {
-            if status == 401 {
+            let delay_ms = location.manner.auth_delay_ms;
+            if status == 401 && delay_ms > 0 && !exchange.challenged {
+                exchange.challenged = true;
+                exchange.answer = Answer::Delay(delay_ms);
+            } else if status == 401 {
                 self.challenge(core, exchange, snapshot, location);
             } else {
                 self.fail(core, exchange, status);
@@ -191,11 +205,16 @@ impl Client {
         match &location.action {
             Action::Proxy(proxy) => self.forward_to(core, exchange, snapshot, proxy, location),
             Action::Files(files) => {
-                let uri = std::mem::take(&mut exchange.request.uri);
+                let uri = exchange.request.uri.clone();
                 if uri.ends_with(b"/") {
-                    if let Some(found) = self.index(exchange, snapshot, files, location, &uri) {
+                    if let Some((found, elsewhere)) =
+                        self.index(exchange, snapshot, files, location, &uri)
+                    {
                         exchange.request.uri = found;
                         exchange.internal = true;
+                        if elsewhere {
+                            return Next::Again;
+                        }
                         let mut matched = Matched {
                             captures: &mut exchange.captures,
                             slots: &mut exchange.slots,
@@ -219,7 +238,11 @@ impl Client {
                 self.answer_return(core, exchange, *status, text);
             }
             Action::Status => {
-                let body = status::stub(&core.shared.counters);
+                if !matches!(exchange.request.method, Method::Get | Method::Head) {
+                    self.fail(core, exchange, 405);
+                    return Next::Done;
+                }
+                let body = status::stub(&core.shared);
                 let local = Local {
                     status: 200,
                     kind: "text/plain",
@@ -242,12 +265,12 @@ impl Client {
         uri: Vec<u8>,
     ) {
         let context = exchange.context(self, snapshot, "");
-        let path = path_of(files, location, &uri, &context).into_owned();
+        let path = path_of(files, location, &uri, &context, exchange.alias_uri).into_owned();
         exchange.request.uri = uri;
         self.answer_file(core, exchange, files, &path);
     }
 
-    /// The path of a directory's index file.
+    /// The path of a directory's index file; true: an absolute one, looked for anew.
     fn index(
         &self,
         exchange: &Exchange,
@@ -255,16 +278,16 @@ impl Client {
         files: &crate::snapshot::Files,
         location: &Location,
         uri: &[u8],
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Vec<u8>, bool)> {
         let context = exchange.context(self, snapshot, "");
         files.index.iter().find_map(|name| {
             let name = name.value(&context);
             if name.starts_with(b"/") {
-                return Some(name);
+                return Some((name, true));
             }
             let whole = [uri, &name].concat();
-            let path = path_of(files, location, &whole, &context);
-            files::is_there(files, &path, false).then_some(whole)
+            let path = path_of(files, location, &whole, &context, false);
+            files::is_there(files, &path, false).then_some((whole, false))
         })
     }
 
@@ -291,12 +314,15 @@ impl Client {
                 Some(files) => {
                     let mut whole = path.clone();
                     if location.alias {
-                        whole = [&location.path[..], &path[1..]].concat();
-                        if path.starts_with(&location.path) {
+                        // What the alias stands for is put before, unless the path has it.
+                        let before = &exchange.request.uri[..location.skipped()];
+                        whole = [before, &path[usize::from(location.skipped() > 0)..]].concat();
+                        if location.skipped() > 0 && path.starts_with(before) {
                             whole = path.clone();
                         }
+                        path.clone_from(&whole);
                     }
-                    let below = path_of(files, location, &whole, &context);
+                    let below = path_of(files, location, &whole, &context, true);
                     files::is_there(files, &below, directory)
                 }
                 None => location.root.as_ref().is_some_and(|root| {
@@ -304,6 +330,10 @@ impl Client {
                 }),
             };
             if found {
+                if directory && path.len() > 1 {
+                    path.pop();
+                }
+                exchange.alias_uri = location.alias && location.alias_skip.is_none();
                 if exchange.request.uri != path {
                     exchange.request.uri = path;
                     exchange.rewritten = true;
@@ -361,19 +391,55 @@ impl Client {
         let mut places = Vec::new();
         for limit in &location.counts {
             match limit.enter(&exchange.context(self, snapshot, "")) {
-                Ok(place) => places.extend(place),
-                Err(()) if limit.dry_run => {}
-                Err(()) => return Some(limit.status),
+                Ok(None) => {}
+                Ok(place) => {
+                    exchange.count_verdict = "PASSED";
+                    places.extend(place);
+                }
+                Err(()) => {
+                    self.note(exchange, limit.level, || {
+                        let dry = if limit.dry_run { ", dry run," } else { "" };
+                        format!("limiting connections{dry} by zone \"{}\"", limit.zone())
+                    });
+                    if !limit.dry_run {
+                        exchange.count_verdict = "REJECTED";
+                        return Some(limit.status);
+                    }
+                    exchange.count_verdict = "REJECTED_DRY_RUN";
+                    break;
+                }
             }
         }
         exchange.places = places;
         let mut longest = 0;
         for limit in &location.rates {
             let verdict = limit.judge(&exchange.context(self, snapshot, ""), core.now_ms);
-            match verdict {
-                Verdict::Delay(ms) if !limit.dry_run => longest = longest.max(ms),
-                Verdict::Reject if !limit.dry_run => return Some(limit.status),
-                _ => {}
+            match (verdict, limit.dry_run) {
+                (Verdict::Free, _) => {}
+                (Verdict::Pass, _) => {
+                    if exchange.rate_verdict.is_empty() {
+                        exchange.rate_verdict = "PASSED";
+                    }
+                }
+                (Verdict::Delay(ms), dry) => {
+                    self.note(exchange, (limit.level + 1).min(7), || {
+                        let dry = if dry { ", dry run" } else { "" };
+                        format!("delaying request{dry}, by zone \"{}\"", limit.zone())
+                    });
+                    exchange.rate_verdict = if dry { "DELAYED_DRY_RUN" } else { "DELAYED" };
+                    longest = longest.max(if dry { 0 } else { ms });
+                }
+                (Verdict::Reject, dry) => {
+                    self.note(exchange, limit.level, || {
+                        let dry = if dry { ", dry run" } else { "" };
+                        format!("limiting requests{dry} by zone \"{}\"", limit.zone())
+                    });
+                    exchange.rate_verdict = if dry { "REJECTED_DRY_RUN" } else { "REJECTED" };
+                    if !dry {
+                        return Some(limit.status);
+                    }
+                    break;
+                }
             }
         }
         if longest == 0 {
@@ -412,6 +478,7 @@ impl Client {
             return None;
         }
         if address_ok == Some(false) && !(location.satisfy_any && location.basic.is_some()) {
+            self.note(exchange, ERROR, || "access forbidden by rule".into());
             return Some(403);
         }
         let (realm, file) = location.basic.as_ref()?;
@@ -420,7 +487,7 @@ impl Client {
             return (location.satisfy_any && address_ok == Some(false)).then_some(403);
         }
         let given = access::credentials(&exchange.request);
-        access::check(given.as_deref(), &file.value(&context))
+        access::check(given.as_deref(), &snapshot.path(&file.value(&context)))
     }
 
     pub fn challenge(
@@ -458,15 +525,25 @@ fn path_of<'a>(
     location: &Location,
     uri: &'a [u8],
     context: &Context,
+    alias_uri: bool,
 ) -> Cow<'a, [u8]> {
     let Some(rest) = &files.rest else {
         return Cow::Borrowed(uri);
     };
     let mut path = rest.value(context);
-    if files.appends {
+    if files.appends || alias_uri {
         path.extend_from_slice(uri.get(location.skipped()..).unwrap_or_default());
     }
     Cow::Owned(path)
+}
+
+impl Client {
+    /// realip at once, by the server's word: variables of its rewrite rules see the result.
+    pub fn read_real_address(&self, exchange: &mut Exchange, location: &Location) {
+        if let Some(real) = &location.real_ip {
+            exchange.address = real_address(self, real, exchange);
+        }
+    }
 }
 
 fn real_address(

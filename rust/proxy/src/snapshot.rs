@@ -4,13 +4,17 @@ use crate::access::Network;
 use crate::address::Address;
 use crate::balance::{Group, Keepalive, Peer};
 use crate::config::{self, Config, Limits};
+use crate::errors::{self, Errors};
 use crate::filters;
 use crate::limits::{CountLimit, RateLimit, Zones};
 use crate::locations::{Compiler, Found, Matched, Tree};
-use crate::log::{self, LogFile};
+use crate::log;
+use crate::manner::Manner;
 use crate::maps::{self, Map};
 use crate::rewrite::{self, Code};
+use crate::sink::Sink;
 use crate::sticky::Sticky;
+use crate::stream::{self, Stream};
 use crate::sys;
 use crate::vars::{Scope, Template};
 use pcre2::bytes::Regex;
@@ -29,12 +33,19 @@ pub struct Snapshot {
     pub default_type: String,
     pub maps: Vec<Map>,
     pub zones: Zones,
+    pub stream: Stream,
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
     pub wants_body: bool,
+    /// What connections are at is asked for: those that serve are to be counted as such.
+    pub wants_connections: bool,
+    pub errors: Errors,
+    directory: String,
+    /// Some server has limits of its own.
+    own_limits: bool,
     addresses: HashMap<SocketAddr, Names>,
-    logs: HashMap<String, Arc<LogFile>>,
+    logs: HashMap<String, Arc<Sink>>,
 }
 
 /// Which server answers for a Host, on one listening address.
@@ -51,6 +62,7 @@ struct Names {
 
 pub struct Server {
     pub name: String,
+    pub limits: Option<Limits>,
     pub rewrite: Vec<Code>,
     /// The first is the one for paths that belong to none.
     pub locations: Vec<Location>,
@@ -94,6 +106,14 @@ pub struct Location {
     pub auth_sets: Vec<(Option<usize>, Template)>,
     pub mirrors: Vec<Template>,
     pub mirror_body: bool,
+    pub errors: Option<Errors>,
+    pub log_not_found: bool,
+    pub alias_skip: Option<usize>,
+    pub manner: Manner,
+    /// Methods that pass, and the location of the others.
+    pub except: Option<(Vec<Vec<u8>>, usize)>,
+    pub body_timeout_ms: Option<u64>,
+    pub send_timeout_ms: Option<u64>,
 }
 
 pub struct ErrorPage {
@@ -163,6 +183,11 @@ impl Snapshot {
             groups.push(Arc::new(group(index, upstream, before, &scope)?));
         }
         let mut logs = HashMap::new();
+        let mut errors = Errors::new();
+        for (path, level) in &config.errors {
+            let sink = open_log(path, false, &mut logs, before)?;
+            errors.push((sink, errors::level(level)?));
+        }
         let mut servers = Vec::new();
         let mut addresses = HashMap::new();
         for server in config.servers {
@@ -175,15 +200,22 @@ impl Snapshot {
                 locations: Vec::new(),
                 named: HashMap::new(),
                 before,
+                product: &config.product,
             };
             servers.push(compile_server(server, &mut compiler)?);
         }
-        if servers.is_empty() {
+        let stream = stream::compile(config.stream, &scope, &groups, &zones, &mut logs, before)?;
+        if servers.is_empty() && stream.servers.is_empty() {
             return Err("snapshot: no server".into());
         }
+        let mut locations = servers.iter().flat_map(|server: &Server| &server.locations);
+        let has_status = locations.any(|location| matches!(location.action, Action::Status));
         let types = config.types.into_iter();
         Ok(Snapshot {
             limits: config.limits,
+            errors,
+            directory: config.directory,
+            own_limits: servers.iter().any(|server| server.limits.is_some()),
             servers,
             groups,
             types: types
@@ -192,9 +224,11 @@ impl Snapshot {
             default_type: config.default_type,
             maps,
             zones,
+            stream,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
             wants_body: scope.wants_body.get(),
+            wants_connections: scope.wants_connections.get() || has_status,
             addresses,
             logs,
         })
@@ -224,6 +258,23 @@ impl Snapshot {
             .get(local)
             .or_else(|| any(IpAddr::from([0u8; 4])))
             .or_else(|| any(IpAddr::from([0u16; 8])))
+    }
+
+    /// A path that a variable may have given, absolute.
+    pub fn path(&self, path: &[u8]) -> Vec<u8> {
+        if path.starts_with(b"/") {
+            return path.to_vec();
+        }
+        [self.directory.as_bytes(), path].concat()
+    }
+
+    /// What heads on a connection to `local` are held to, before their Host is known.
+    pub fn limits_of(&self, local: &SocketAddr) -> &Limits {
+        if !self.own_limits {
+            return &self.limits;
+        }
+        let server = &self.servers[self.server(local, b"", None)];
+        server.limits.as_ref().unwrap_or(&self.limits)
     }
 }
 
@@ -295,11 +346,7 @@ impl Location {
 
     /// How much of a path stands for the directory itself.
     pub fn skipped(&self) -> usize {
-        if self.alias {
-            self.path.len()
-        } else {
-            0
-        }
+        self.alias_skip.unwrap_or(0)
     }
 }
 
@@ -355,7 +402,7 @@ fn compile_server(server: config::Server, compiler: &mut Compiler) -> Result<Ser
     let rewrite = compiler.codes(server.rewrite)?;
     let mut logs = Vec::new();
     if let Some(path) = server.access_log.filter(|path| path != "off") {
-        let file = open_log(&path, compiler.logs, compiler.before)?;
+        let file = open_log(&path, false, compiler.logs, compiler.before)?;
         logs.push(log::Target::combined(file));
     }
     Ok(Server {
@@ -364,6 +411,7 @@ fn compile_server(server: config::Server, compiler: &mut Compiler) -> Result<Ser
             .into_iter()
             .next()
             .map_or_else(String::new, |name| name.trim_start_matches('.').to_string()),
+        limits: server.limits,
         rewrite,
         locations: std::mem::take(&mut compiler.locations),
         named: std::mem::take(&mut compiler.named),
@@ -444,16 +492,17 @@ fn addresses(text: &str) -> std::io::Result<Vec<Address>> {
 /// The one opened already, a new one, or the old one where a reload may not open it any more.
 pub fn open_log(
     path: &str,
-    opened: &mut HashMap<String, Arc<LogFile>>,
+    held_back: bool,
+    opened: &mut HashMap<String, Arc<Sink>>,
     before: Option<&Snapshot>,
-) -> Result<Arc<LogFile>, String> {
+) -> Result<Arc<Sink>, String> {
     if let Some(log) = opened.get(path) {
         return Ok(log.clone());
     }
     let held = before.and_then(|before| before.logs.get(path));
-    let log = match (LogFile::open(path), held) {
+    let log = match (Sink::open(path, held_back), held) {
         (Err(error), Some(held)) if error.kind() == ErrorKind::PermissionDenied => held.clone(),
-        (made, _) => Arc::new(made.map_err(|error| format!("access_log {path}: {error}"))?),
+        (made, _) => Arc::new(made.map_err(|error| format!("open() \"{path}\" failed: {error}"))?),
     };
     Ok(opened.entry(path.into()).or_insert(log).clone())
 }

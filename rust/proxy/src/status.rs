@@ -5,6 +5,59 @@ use crate::{sys, Shared};
 use serde_json::{json, Map, Value};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// What one worker's connections are at: written by that worker alone.
+#[derive(Default)]
+pub struct Gauge {
+    reading: AtomicU64,
+    writing: AtomicU64,
+}
+
+/// What a connection counts as in a `Gauge`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum At {
+    #[default]
+    Waiting,
+    Reading,
+    Writing,
+}
+
+impl Gauge {
+    pub fn moved(&self, from: At, to: At) {
+        let of = |at| match at {
+            At::Waiting => None,
+            At::Reading => Some(&self.reading),
+            At::Writing => Some(&self.writing),
+        };
+        if let Some(from) = of(from) {
+            from.store(from.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+        if let Some(to) = of(to) {
+            to.store(to.load(Relaxed) + 1, Relaxed);
+        }
+    }
+}
+
+/// Connections: open, reading, writing, waiting.
+pub(crate) fn connections(shared: &Shared) -> [u64; 4] {
+    let counters = &shared.counters;
+    let closed = counters.closed.load(Relaxed);
+    let live = counters.connections.load(Relaxed).saturating_sub(closed);
+    let sum = |of: fn(&Gauge) -> &AtomicU64| -> u64 {
+        shared
+            .gauges
+            .iter()
+            .map(|gauge| of(gauge).load(Relaxed))
+            .sum()
+    };
+    let (reading, writing) = (sum(|gauge| &gauge.reading), sum(|gauge| &gauge.writing));
+    [
+        live,
+        reading,
+        writing,
+        live.saturating_sub(reading + writing),
+    ]
+}
+
 #[derive(Default)]
 pub struct Counters {
     pub connections: AtomicU64,
@@ -22,15 +75,14 @@ impl Counters {
     }
 }
 
-/// nginx's stub_status. Connections that are open are not counted apart from those that work.
-pub fn stub(counters: &Counters) -> String {
-    let accepted = counters.connections.load(Relaxed);
-    let live = accepted.saturating_sub(counters.closed.load(Relaxed));
-    let requests = counters.requests.load(Relaxed) + 1;
+/// nginx's stub_status.
+pub(crate) fn stub(shared: &Shared) -> String {
+    let accepted = shared.counters.connections.load(Relaxed);
+    let requests = shared.counters.requests.load(Relaxed) + 1;
+    let [live, reading, writing, waiting] = connections(shared);
     format!(
         "Active connections: {live} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
-         Reading: 0 Writing: 1 Waiting: {} \n",
-        live.saturating_sub(1)
+         Reading: {reading} Writing: {writing} Waiting: {waiting} \n"
     )
 }
 
@@ -64,8 +116,9 @@ pub(crate) fn status(shared: &Shared) -> String {
             responses.insert(format!("{}xx", index + 1), count.into());
         }
     }
-    let doors = shared.doors();
-    let listeners: Vec<String> = doors.iter().map(|door| door.address.to_string()).collect();
+    let (doors, more) = (shared.doors(), shared.stream_doors());
+    let every = doors.iter().chain(more.iter());
+    let listeners: Vec<String> = every.map(|door| door.address.to_string()).collect();
     let upstreams: Vec<Value> = snapshot
         .groups
         .iter()

@@ -431,6 +431,19 @@ pub fn iso_time() -> String {
     )
 }
 
+pub fn syslog_time() -> String {
+    let (_, month, day, hour, minute, second, _) = local_time(wall_ms() / 1000);
+    let month = crate::log::MONTHS[month as usize % 12];
+    format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// As error logs have it.
+pub fn error_time() -> String {
+    let (year, month, day, hour, minute, second, _) = local_time(wall_ms() / 1000);
+    let month = month + 1;
+    format!("{year}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
 pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| String::new(), |name| name.trim().to_ascii_lowercase())

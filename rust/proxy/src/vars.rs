@@ -20,6 +20,7 @@ pub struct Scope {
     pub wants_sent: Cell<bool>,
     pub wants_reply: Cell<bool>,
     pub wants_body: Cell<bool>,
+    pub wants_connections: Cell<bool>,
 }
 
 #[cfg(test)]
@@ -31,13 +32,7 @@ mod tests {
     #[test]
     fn evaluates_what_it_compiled() {
         let mut request = Request::default();
-        let limits = Limits {
-            body_size: 0,
-            header_line: 8192,
-            header_timeout_ms: 1,
-            body_timeout_ms: 1,
-            send_timeout_ms: 1,
-        };
+        let limits = Limits::default();
         let head = b"GET /a?b=c HTTP/1.1\r\nHost: W:81\r\nX-Forwarded-For: 1.1.1.1\r\nX-Some-Name: v\r\n\r\n";
         request.parse(head, &limits).unwrap();
         let context = Context {

@@ -2,6 +2,7 @@
 
 use crate::conn::{Client, Waiting};
 use crate::core::{token, Core, Kind, Owner, SCRATCH};
+use crate::status::At;
 use crate::sys;
 use crate::{Doors, Shared};
 use std::io::ErrorKind;
@@ -39,11 +40,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, workers: usize) -> std::io::Result<Worker> {
+    pub fn new(shared: Arc<Shared>, wake: Arc<OwnedFd>, index: usize) -> std::io::Result<Worker> {
+        let workers = shared.gauges.len();
         let generation = shared.generation.load(Relaxed);
         let mut worker = Worker {
             listeners: shared.doors(),
-            core: Core::new(shared, wake.clone())?,
+            core: Core::new(shared, wake.clone(), index)?,
             wake,
             slots: Vec::new(),
             free: Vec::new(),
@@ -79,9 +81,10 @@ impl Worker {
                 self.time_up(index);
             }
             self.serve_inner();
+            self.core.logs.flush(false);
             self.sweep();
         }
-        self.core.logs.flush();
+        self.core.logs.flush(true);
     }
 
     fn patience_ms(&self) -> i32 {
@@ -290,6 +293,7 @@ impl Worker {
         let mut client = Box::new(Client::new(fd, index, address, local));
         client.serial = before + 1;
         client.expects_proxy = self.core.snapshot.expects_proxy(&client.local);
+        client.since_ms = self.core.now_ms;
         self.drive(index, client, |client, core| client.drive(core));
     }
 
@@ -377,6 +381,7 @@ impl Worker {
                 self.vacate(index);
             }
             Err(_) => {
+                client.count_as(&self.core, At::Waiting);
                 drop(client);
                 self.core.verdicts.extend(broken); // nobody is to wait for it
                 self.core.scratch.resize(SCRATCH, 0); // it may have been on loan
@@ -398,6 +403,7 @@ impl Worker {
         }
         self.core.give_back(std::mem::take(&mut client.buffer));
         self.core.give_back(std::mem::take(&mut client.out));
+        client.count_as(&self.core, At::Waiting);
     }
 
     fn vacate(&mut self, index: u32) {
@@ -418,7 +424,7 @@ impl Worker {
             return;
         }
         self.swept_s = self.core.wall_s;
-        self.core.logs.flush();
+        self.core.logs.flush(true);
         for connection in self.core.pool.expire(self.core.now_ms, false) {
             self.core.drop_connection(connection);
         }

@@ -13,6 +13,7 @@ use super::wire::Record;
 use crate::flows;
 use crate::keys::wide;
 use crate::layout::*;
+use crate::loads::Loads;
 
 type Listen = ([u8; 4], [u8; 2], u8);
 type Place = (u32, [u8; 16], [u8; 2]);
@@ -24,6 +25,7 @@ pub struct SyncMaps {
     pub reals: Array<MapData, Real>,
     pub services: aya::maps::HashMap<MapData, ServiceKey, Service>,
     pub reasons: PerCpuArray<MapData, u64>,
+    pub loads: Arc<Loads>,
     pub generation: Arc<AtomicU64>,
 }
 
@@ -126,10 +128,12 @@ impl Table {
             flags: FLOW_SYNCED,
             since_ms: 0,
         };
-        Ok(match flows::learn(self.maps.flows.as_fd(), key, &flow)? {
-            true => Learned::Yes,
-            false => Learned::Full,
-        })
+        Ok(
+            match flows::learn(self.maps.flows.as_fd(), &self.maps.loads, key, &flow)? {
+                true => Learned::Yes,
+                false => Learned::Full,
+            },
+        )
     }
 
     fn refresh(&mut self) {

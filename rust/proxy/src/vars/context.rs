@@ -5,6 +5,7 @@ use crate::proxied::Proxied;
 use crate::request::Request;
 use crate::snapshot::Location;
 use crate::spool::Body;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 /// The parentheses of the regular expression that matched last.
@@ -64,6 +65,17 @@ pub struct More<'a> {
     pub connection: u64,
     pub requests: u64,
     pub complete: bool,
+    pub pipelined: bool,
+    /// Values of `maps` that are known already.
+    pub mapped: Option<&'a RefCell<Vec<Option<Vec<u8>>>>>,
+    pub trailers: &'a [u8],
+    pub rate_verdict: &'a str,
+    pub count_verdict: &'a str,
+    pub connections: [u64; 4],
+    /// The connection's own address, and since when it is.
+    pub real: Option<&'a SocketAddr>,
+    pub since_ms: u64,
+    pub rate: u64,
 }
 
 /// What the variables stand for while one request is served.

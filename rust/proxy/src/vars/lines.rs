@@ -44,11 +44,7 @@ pub fn cookie<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
         .iter()
         .filter(|header| request.at(&header.name).eq_ignore_ascii_case(b"cookie"));
     lines
-        .flat_map(|header| {
-            request
-                .at(&header.value)
-                .split(|byte| matches!(byte, b';' | b','))
-        })
+        .flat_map(|header| request.at(&header.value).split(|byte| *byte == b';'))
         .find_map(|pair| {
             let pair = pair.trim_ascii_start();
             let at = pair.iter().position(|byte| *byte == b'=')?;

@@ -54,6 +54,19 @@ pub enum Variable {
     Pipe,
     RequestCompletion,
     Empty,
+    RealAddr,
+    Protocol,
+    SessionTime,
+    BytesReceived,
+    UpstreamFirstByte,
+    UpstreamSessionTime,
+    RealPort,
+    ConnectionTime,
+    Connections(usize),
+    RateVerdict,
+    CountVerdict,
+    Rate,
+    SentTrailer(Vec<u8>),
     UpstreamAddr,
     UpstreamStatus,
     UpstreamConnectTime,
@@ -86,11 +99,24 @@ const PLAIN: &[(&str, Variable)] = &[
     ("binary_remote_addr", Variable::BinaryRemoteAddr),
     ("remote_port", Variable::RemotePort),
     ("remote_user", Variable::RemoteUser),
-    ("realip_remote_addr", Variable::RemoteAddr),
+    ("protocol", Variable::Protocol),
+    ("session_time", Variable::SessionTime),
+    ("bytes_received", Variable::BytesReceived),
+    ("upstream_first_byte_time", Variable::UpstreamFirstByte),
+    ("upstream_session_time", Variable::UpstreamSessionTime),
+    ("realip_remote_addr", Variable::RealAddr),
+    ("realip_remote_port", Variable::RealPort),
+    ("connection_time", Variable::ConnectionTime),
+    ("connections_active", Variable::Connections(0)),
+    ("connections_reading", Variable::Connections(1)),
+    ("connections_writing", Variable::Connections(2)),
+    ("connections_waiting", Variable::Connections(3)),
+    ("limit_req_status", Variable::RateVerdict),
+    ("limit_conn_status", Variable::CountVerdict),
     ("proxy_add_x_forwarded_for", Variable::AddForwardedFor),
     ("scheme", Variable::Scheme),
     ("https", Variable::Empty),
-    ("limit_rate", Variable::Empty),
+    ("limit_rate", Variable::Rate),
     ("proxy_protocol_addr", Variable::Proxied(Part::Address)),
     ("proxy_protocol_port", Variable::Proxied(Part::Port)),
     (
@@ -157,6 +183,9 @@ impl Variable {
         if let Ok(number) = name.parse::<usize>() {
             return Some(Variable::Capture(number));
         }
+        if name.starts_with("connections_") {
+            scope.wants_connections.set(true);
+        }
         if let Some((_, variable)) = PLAIN.iter().find(|(known, _)| *known == name) {
             if name == "request_body" {
                 scope.wants_body.set(true);
@@ -176,6 +205,12 @@ impl Variable {
         }
         if let Some(rest) = rest("cookie_") {
             return Some(Variable::Cookie(rest.into()));
+        }
+        if name == "arg_" {
+            return Some(Variable::Argument(Vec::new()));
+        }
+        if let Some(rest) = rest("sent_trailer_") {
+            return Some(Variable::SentTrailer(dashed(rest)));
         }
         if let Some(rest) = rest("sent_http_") {
             scope.wants_sent.set(true);

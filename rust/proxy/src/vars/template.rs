@@ -87,6 +87,21 @@ impl Template {
         }
     }
 
+    /// The parts one by one, and whether each is a part of the decoded path.
+    pub fn write_parts(&self, context: &Context, mut take: impl FnMut(bool, &[u8])) {
+        let mut value = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => take(false, text),
+                Part::Variable(variable) => {
+                    value.clear();
+                    variable.write(context, &mut value);
+                    take(variable.is_decoded(), &value);
+                }
+            }
+        }
+    }
+
     pub fn value(&self, context: &Context) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(context, &mut out);

@@ -8,6 +8,11 @@ use std::io::Write;
 use std::net::IpAddr;
 
 impl Variable {
+    /// Whether the value is a part of the request's path, percent-decoded.
+    pub fn is_decoded(&self) -> bool {
+        matches!(self, Variable::Uri | Variable::Capture(_))
+    }
+
     /// Write the value; false: there is none.
     pub fn write(&self, context: &Context, out: &mut Vec<u8>) -> bool {
         let request = context.request;
@@ -31,6 +36,26 @@ impl Variable {
                 IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
                 IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
             },
+            Variable::Protocol => out.extend_from_slice(b"TCP"),
+            Variable::SessionTime => seconds(out, sys::now_ms().saturating_sub(more.started_ms)),
+            Variable::BytesReceived => show(out, more.received),
+            Variable::UpstreamFirstByte => {
+                return tries(more, out, |each, out| elapsed(each, each.header_ms, out))
+            }
+            Variable::UpstreamSessionTime => {
+                let end = sys::now_ms();
+                return tries(more, out, |each, out| {
+                    elapsed(each, each.ended_ms.or(Some(end)), out);
+                });
+            }
+            Variable::RealAddr => show(out, more.real.unwrap_or(context.client).ip()),
+            Variable::RealPort => show(out, more.real.unwrap_or(context.client).port()),
+            Variable::ConnectionTime => seconds(out, sys::now_ms().saturating_sub(more.since_ms)),
+            Variable::Connections(which) => show(out, more.connections[*which]),
+            Variable::RateVerdict => return known(more.rate_verdict, out),
+            Variable::CountVerdict => return known(more.count_verdict, out),
+            Variable::Rate => show(out, more.rate),
+            Variable::SentTrailer(name) => return head_line(more.trailers, name, out),
             Variable::RemotePort => show(out, context.client.port()),
             Variable::RemoteUser => return some(crate::access::user(request), out),
             Variable::AddForwardedFor => {
@@ -61,7 +86,7 @@ impl Variable {
             Variable::ServerName => out.extend_from_slice(context.server_name.as_bytes()),
             Variable::ServerProtocol => show(out, format_args!("HTTP/1.{}", request.minor)),
             Variable::ContentLength => return header(request, b"content-length", out),
-            Variable::ContentType => return header(request, b"content-type", out),
+            Variable::ContentType => return joined(request, b"content-type", out),
             Variable::RequestId => show(out, format_args!("{:032x}", context.request_id)),
             Variable::DocumentRoot => return write_root(context, out),
             Variable::RequestFilename => {
@@ -81,7 +106,7 @@ impl Variable {
             Variable::Pid => show(out, std::process::id()),
             Variable::Hostname => out.extend_from_slice(sys::hostname().as_bytes()),
             Variable::Version => out.extend_from_slice(b"1.31.4"),
-            Variable::Pipe => out.push(b'.'),
+            Variable::Pipe => out.push(if more.pipelined { b'p' } else { b'.' }),
             Variable::Empty => return false,
             Variable::UpstreamAddr => return tries(more, out, |each, out| show(out, &each.peer)),
             Variable::UpstreamStatus => {
@@ -144,11 +169,7 @@ impl Variable {
                 let value = more.slots.get(*index).and_then(|value| value.as_deref());
                 return some(value, out);
             }
-            Variable::Map(index) => {
-                if let Some(map) = more.maps.get(*index) {
-                    map.write(context, out);
-                }
-            }
+            Variable::Map(index) => write_map(*index, context, out),
         }
         true
     }
@@ -160,6 +181,31 @@ pub fn some(value: Option<impl AsRef<[u8]>>, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(value.as_ref());
     }
     found
+}
+
+/// A map's value is made once for a request, unless it is volatile.
+fn write_map(index: usize, context: &Context, out: &mut Vec<u8>) {
+    let Some(map) = context.more.maps.get(index) else {
+        return;
+    };
+    let Some(known) = context.more.mapped.filter(|_| !map.volatile) else {
+        return map.write(context, out);
+    };
+    if let Some(Some(value)) = known.borrow().get(index) {
+        return out.extend_from_slice(value);
+    }
+    let start = out.len();
+    map.write(context, out);
+    let mut known = known.borrow_mut();
+    if known.len() <= index {
+        known.resize(index + 1, None);
+    }
+    known[index] = Some(out[start..].to_vec());
+}
+
+fn known(word: &str, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(word.as_bytes());
+    !word.is_empty()
 }
 
 fn show(out: &mut Vec<u8>, value: impl std::fmt::Display) {
