@@ -1,6 +1,7 @@
 """`trimaran ipvsadm`: ipvsadm's command line for our directors. Exit statuses are ipvsadm's."""
 
 import asyncio
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +72,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _ours(words: list[str]) -> tuple[str | None, str | None, list[str]]:
-    found: dict[str, str] = {}
+    """Which node, where its files are, and ipvsadm's own arguments."""
+    found = {
+        option: os.environ[variable]
+        for option, variable in (("--node", "TRIMARAN_NODE"), ("--run-dir", "TRIMARAN_RUN_DIR"))
+        if variable in os.environ
+    }
     while len(words) > 1 and words[0] in ("--node", "--run-dir"):
         found[words[0]] = words[1]
         words = words[2:]
