@@ -122,6 +122,11 @@ class Datapath:
     def sweep(self, age_s: int = 0) -> tuple[list[tuple[int, int, int]], int, int]:
         """End the flows that were silent too long, and count the rest: ([(real, active,
         inactive)], live, ended). `age_s` looks from so many seconds in the future."""
+    def connections(
+        self, most: int
+    ) -> list[tuple[int, tuple[str, int], tuple[str, int], int, str, int]]:
+        """The flows, `most` at most: (protocol, client, service, real, state, seconds until it
+        expires)."""
     def start_sync(
         self,
         secret: bytes,

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Set
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,8 +17,9 @@ from trimaran.director.settings import (
     IPAddress,
     RealServerSettings,
     ServiceSettings,
+    TunnelSettings,
 )
-from trimaran.director.tables import Hop
+from trimaran.director.tables import Hop, Way
 from trimaran.system.datapath import Director
 from trimaran.system.ipvs_machine import IpvsMachine
 from vm.relayed import World
@@ -44,13 +46,16 @@ def service(
     vip: str = "10.0.0.100",
     port: int = 80,
     protocol: Literal["tcp", "udp"] = "tcp",
+    tunnel: TunnelSettings | None = None,
 ) -> ServiceSettings:
-    """A service by real servers' indices and weights."""
+    """A service by real servers' indices and weights; through that tunnel if there is one."""
     version = ip_address(vip).version
     reals = tuple(
         RealServerSettings(f"real{index}", real_address(index, version), port, weight)
         for index, weight in weights.items()
     )
+    if tunnel is not None:
+        reals = tuple(replace(real, forward="tunnel", tunnel=tunnel) for real in reals)
     return ServiceSettings("web", ip_address(vip), port, protocol, scheduler, reals)
 
 
@@ -75,8 +80,11 @@ class EbpfPlane:
             for index in REALS
             for version in (4, 6)
         }
+        sources = {4: ip_address("10.0.0.1"), 6: ip_address("fd00::1")}
+        ways = {address: Way(hop, sources[address.version]) for address, hop in hops.items()}
         found = self._director.tables()
-        self._director.apply(difference(found, desired(services, found, down, hops, None)))
+        wanted = desired(services, found, down, hops, None, ways=ways)
+        self._director.apply(difference(found, wanted))
 
     def forward(self, frame: Packet) -> bytes | None:
         verdict, packet, _ = self._director._native.test_run(bytes(frame))
@@ -98,7 +106,7 @@ class IpvsPlane:
     def __init__(self, world: World, state: Path) -> None:
         self._world = world
         world.cable()
-        world.run("ip addr add 10.0.0.100/32 dev ens33; ip addr add fd00::100/128 dev ens33 nodad")
+        world.run("ip addr add 10.0.0.100/32 dev lo; ip addr add fd00::100/128 dev lo nodad")
         for index, version in itertools.product(REALS, (4, 6)):
             mac, place = real_mac(index).hex(":"), real_address(index, version)
             world.run(f"ip neigh replace {place} lladdr {mac} dev ens33 nud permanent")

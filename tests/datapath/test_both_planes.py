@@ -10,7 +10,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from trimaran.director.plan import key_of
-from trimaran.director.settings import ServiceSettings
+from trimaran.director.settings import ServiceSettings, TunnelSettings
 from vm.machine import Machine
 
 
@@ -155,3 +155,64 @@ def test_ipv6(plane: Plane) -> None:
     assert packet == bytes(want / TCP(sport=port, dport=80, flags="S"))
     assert real_of(plane, segment6("A", sport=port)) == packet[5]
     assert CLIENT_MAC not in packet.hex(":")
+
+
+TUNNELS = [
+    TunnelSettings("ipip"),
+    TunnelSettings("gre"),
+    TunnelSettings("gre", checksum=True),
+    TunnelSettings("gue", 6080),
+    TunnelSettings("gue", 6080, checksum=True),
+]
+
+
+@pytest.mark.parametrize("tunnel", TUNNELS, ids=str)
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_tunnel_wraps_alike(plane: Plane, tunnel: TunnelSettings, version: int) -> None:
+    """Every byte but what a sender is free in (identification, GUE's source port), and the
+    checksums, which IPVS leaves to the device."""
+    vip = "10.0.0.100" if version == 4 else "fd00::100"
+    plane.converge((service({1: 1}, vip=vip, tunnel=tunnel),), set())
+    frame = (segment if version == 4 else segment6)("S", sport=source_port())
+    packet = plane.forward(frame)
+    assert packet is not None and packet[5] == 1
+    inner = bytearray(bytes(frame.payload))
+    around, within = packet[14 : -len(inner)], bytearray(packet[-len(inner) :])
+    hops = 8 if version == 4 else 7
+    assert within[hops] == inner[hops] - 1, "the packet lost a hop"
+    if version == 4:  # and so its checksum changed
+        within[10:12] = inner[10:12]
+    inner[hops] -= 1
+    assert within == inner
+    size = 20 if version == 4 else 40
+    assert _masked(around, size, tunnel).hex() == _outer(version, tunnel, len(inner)).hex()
+
+
+def _masked(around: bytes, size: int, tunnel: TunnelSettings) -> bytes:
+    masked = bytearray(around)
+    free = [(4, 6), (10, 12)] if size == 20 else []
+    if tunnel.kind == "gue":
+        free += [(size, size + 2), (size + 6, size + 8)]
+    elif tunnel.checksum:
+        free += [(size + 4, size + 6)]
+    for start, stop in free:
+        masked[start:stop] = bytes(stop - start)
+    return bytes(masked)
+
+
+def _outer(version: int, tunnel: TunnelSettings, length: int) -> bytes:
+    inside = 4 if version == 4 else 41
+    ethertype = "0800" if version == 4 else "86dd"
+    shim = ""
+    if tunnel.kind == "gre":
+        shim = f"8000{ethertype}00000000" if tunnel.checksum else f"0000{ethertype}"
+    elif tunnel.kind == "gue":
+        shim = f"0000{tunnel.port:04x}{length + 12:04x}0000" + f"00{inside:02x}0000"
+    protocol = {"ipip": inside, "gre": 47, "gue": 17}[tunnel.kind]
+    longer = length + len(shim) // 2
+    if version == 4:
+        head = f"4500{longer + 20:04x}00000000 3f{protocol:02x}0000 0a000001 0a00000b"
+    else:
+        ends = "fd00" + "00" * 13 + "01" + "fd00" + "00" * 13 + "0b"
+        head = f"60000000{longer:04x}{protocol:02x}3f{ends}"
+    return bytes.fromhex(head + shim)

@@ -354,6 +354,25 @@ def test_the_other_tiers_hear_of_quorums_and_a_name_needs_all_of_its_addresses(
     play(scene, acts)
 
 
+def test_a_process_that_takes_over_tells_of_no_quorum_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        scene = Scene(tmp_path)
+        up = scene.script("up")
+        service = replace(scene.service, pool=PoolSettings(quorum_up=up, quorum_down=up))
+        everybody = {key_of(service, real) for real in service.real_servers}
+        for again in (set[Any](), everybody):
+            health = DirectorHealth((service,), scene.event, scene.news.set)
+            health.begin(again, again=True)
+            await health.farewell()
+        assert scene.told() == [] and scene.events == []
+        health = DirectorHealth((service,), scene.event, scene.news.set)
+        health.begin(set())
+        await health.farewell()
+        assert scene.told() == ["up"]
+
+    asyncio.run(main())
+
+
 def test_drained_it_has_weight_0_and_counts_for_no_quorum(tmp_path: Path) -> None:
     async def acts(scene: Scene) -> None:
         a, b = scene.service.real_servers

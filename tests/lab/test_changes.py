@@ -163,3 +163,59 @@ def test_weights_and_modes_and_their_errors(node: Node) -> None:
     assert "did you mean 'r2'" in node.trimaran("drain", "r22", status=1)
     assert "no virtual service 'mail'" in node.trimaran("drain", "r1", "-s", "mail", status=1)
     assert "0 to 65535" in node.trimaran("weight", "r1", "70000", status=1)
+
+
+def test_ipvsadm_lists_and_changes_it_while_it_runs(node: Node) -> None:
+    def ipvsadm(line: str, status: int = 0, lines: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "trimaran", "ipvsadm", *line.split()],
+            env={**os.environ, "TRIMARAN_RUN_DIR": str(node.run_dir)}, input=lines,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, f"{line}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    web = f"{VIP}:{PORT}"
+    wait_until("all is as configured", lambda: all(row["listed"] for row in node.rows().values()))
+    saved = ipvsadm("-Sn")
+    assert saved == (
+        f"-A -t {web} -s wrr\n"
+        f"-a -t {web} -r {ADDRESSES['r1']}:{PORT} -g -w 2\n"
+        f"-a -t {web} -r {ADDRESSES['r2']}:{PORT} -g -w 1\n"
+    )
+    ipvsadm(f"-d -t {web} -r {ADDRESSES['r1']}:{PORT}")
+    ipvsadm(f"-e -t {web} -r {ADDRESSES['r2']}:{PORT} -w 7")
+    ipvsadm("-A -u 192.0.2.201:53 -s rr")
+    assert [node.site.asks() for _ in range(3)] == ["r2"] * 3
+    shown = ipvsadm("-Ln").splitlines()
+    assert [line.split()[:4] for line in shown[3:]] == [
+        ["TCP", web, "wrr"],
+        ["->", f"{ADDRESSES['r2']}:{PORT}", "Route", "7"],
+        ["UDP", "192.0.2.201:53", "rr"],
+    ]
+    connections, packets = ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2:4]
+    assert int(connections) > 0 and int(packets) > 0
+    ipvsadm(f"-Z -t {web}")
+    assert ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2] == "0"
+    assert node.site.asks() == "r2"
+    assert ipvsadm(f"-Ln --stats -t {web}").splitlines()[-1].split()[2] == "1"
+    with node.site.connect() as held:
+        assert says(held) == "r2"
+        host, port = held.getsockname()
+        flows = [line.split() for line in ipvsadm("-Lnc").splitlines()[2:]]
+        ours = [words for words in flows if words[3] == f"{host}:{port}"]
+        assert [words[0:1] + words[2:] for words in ours] == [
+            ["TCP", "ESTABLISHED", f"{host}:{port}", web, f"{ADDRESSES['r2']}:{PORT}"]
+        ]
+        assert ours[0][1][:3] in ("14:", "15:")
+    assert ipvsadm(f"-A -t {web}", status=255) == "Service already exists\n"
+    assert ipvsadm("-Ln -t 192.0.2.99:80", status=1) == "No such service\n"
+    assert ipvsadm("-A", status=2).startswith("You need to supply the 'service-address' option")
+    ipvsadm("-C")
+    assert len(ipvsadm("-Ln").splitlines()) == 3
+    ipvsadm("-R", lines=saved)
+    assert ipvsadm("-Sn") == saved
+    wait_until("both answer", lambda: {node.site.asks() for _ in range(3)} == {"r1", "r2"})
+    assert "ipvsadm, asked for by uid 0" in node.trimaran("events")
+    node.trimaran("reload", "--drop-changes")
+    assert all(row["changed"] is None for row in node.rows().values())

@@ -84,8 +84,8 @@ def advert_macs(rig: Rig) -> set[bytes]:
 
 
 def arp_ignore(rig: Rig) -> str:
-    name = "net.ipv4.conf.ens33.arp_ignore"
-    return rig.lan.run("a", "sysctl", "-n", name, stdout=subprocess.PIPE).communicate()[0].decode()
+    name = "/proc/sys/net/ipv4/conf/ens33/arp_ignore"
+    return rig.lan.run("a", "cat", name, stdout=subprocess.PIPE).communicate()[0].decode()
 
 
 def test_a_virtual_mac(rig: Rig) -> None:

@@ -72,8 +72,13 @@ def read_chunk(stream: io.BufferedReader) -> bytes:
 class Client:
     """A connection to the proxy."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    def __init__(self, port: int, receive: int | None = None) -> None:
+        """`receive`: how much the kernel holds of what is not read (else as much as it likes)."""
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE_S)
+        if receive is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self.socket.connect(("127.0.0.1", port))
         self.stream = self.socket.makefile("rb")
 
     def send(self, data: str | bytes) -> "Client":

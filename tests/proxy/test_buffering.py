@@ -103,12 +103,12 @@ def test_a_body_too_long_in_chunks_is_refused_and_asks_no_peer(backend, proxy):
 
 def slow_client(served, path: str = "/") -> Client:
     """One that asks and does not read."""
-    client = served.client()
+    client = Client(served.port, receive=1 << 16)
     client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
     return client
 
 
-LONG = BIG * 8  # more than the kernel holds between us and the client
+LONG = BIG * 8  # more than the kernel holds between us and a client with a small window
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
@@ -157,10 +157,10 @@ def test_without_buffering_the_peer_waits_for_the_client(proxy):
             with connection:
                 connection.recv(4096)
                 connection.settimeout(1.0)
-                with pytest.raises(TimeoutError):
-                    connection.sendall(
-                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG
-                    )
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+                with pytest.raises(TimeoutError):  # the kernel's buffers are full, at last
+                    for _ in range(1_000_000_000 // len(BIG)):
+                        connection.sendall(BIG)
                 client.socket.close()
 
 

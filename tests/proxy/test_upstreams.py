@@ -241,6 +241,19 @@ def test_nobody_is_left(backend, proxy):
         assert client.get().header("X-Tried") == "up"  # all are out: the group has nobody
 
 
+def test_retries_are_a_share_of_the_requests(backend, proxy):
+    failing, steady = backend(lambda request: None), backend()
+    text = f"""upstream up {{ retry_budget 10%; server {failing.address} max_fails=0;
+                              server {steady.address} max_fails=0; }}
+        server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://up; }} }}"""
+    with proxy(nginx_conf(text)).client() as client:
+        statuses = [client.get().status for _ in range(100)]
+    # Ten are saved up, and a hundred requests give ten more; the rest of the failures stay.
+    assert set(statuses) == {200, 502}
+    retries = len(steady.requests) - (100 - len(failing.requests))
+    assert 15 <= retries <= 21, retries
+
+
 def test_what_a_peer_is_read_at(backend, proxy):
     body = b"x" * 30_000
     peer = backend(lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + body)

@@ -23,6 +23,7 @@ from trimaran.director.ipvs import (
     SyncState,
     Timeouts,
 )
+from trimaran.director.ipvs_connections import connections as read_connections
 from trimaran.director.ipvsadm_text import View, connections, daemons, one_service, table, timeouts
 from trimaran.system.ipvs import Ipvs
 
@@ -131,3 +132,22 @@ def test_addresses_far_apart_are_in_ipvsadms_order() -> None:
     )
     lines = table(State(Info(0, 0), services), View.RULES).splitlines()
     assert lines == [f"-A -t {place}:80 -s rr" for place in places]
+
+
+def test_the_kernels_table_is_read_and_printed() -> None:
+    """Recorded one after the other: the seconds to the expiry may have moved on by one or two."""
+    lines = OUTPUT["cat /proc/net/ip_vs_conn"].splitlines()
+    found = list(read_connections(lines))
+    shown = connections(found).splitlines()
+    recorded = OUTPUT["ipvsadm -Lnc"].splitlines()
+
+    def without_expiry(lines: list[str]) -> list[list[str]]:
+        return sorted([words[0], *words[2:]] for words in map(str.split, lines[2:]))
+
+    assert shown[:2] == recorded[:2]
+    assert len(found) > 2
+    assert without_expiry(shown) == without_expiry(recorded)
+    assert connections(read_connections(["TCP 0A000064 8ACA", "", "nonsense"])) == connections(())
+    last = "UDP 0A000064 8ACA 0A000064 0050 7F000001 0050 UDP             7 sip call-1"
+    (sip,) = read_connections([last])
+    assert (sip.engine, sip.engine_data, sip.expires_s) == ("sip", "call-1", 7)

@@ -45,7 +45,7 @@ def play(directory: RunDirectory, scene: Scene) -> list[str]:
     async def main() -> None:
         runtime = Runtime(directory.state / "runtime.json")
         wanted = specs(directory)
-        supervisor = Supervisor("node1", wanted, events, lambda: wanted, runtime)
+        supervisor = Supervisor("node1", wanted, events, lambda _instead: wanted, runtime)
         api = server(supervisor)
         with directory.listen() as listener:
             serving = asyncio.create_task(api.serve(sockets=[listener]))

@@ -65,6 +65,25 @@ def test_the_vrrp_process_is_told_its_own_priority_and_the_password(stack: Stack
     )
 
 
+def test_a_proxys_check_watches_every_peer_that_is_an_address() -> None:
+    text = EXAMPLE.joinpath("stack.yaml").read_text()
+    assert "upstream: {node6: 1, node7: 1}" in text
+    more = text.replace(
+        "upstream: {node6: 1, node7: 1}",
+        "upstream: {node6: 1, node7: 1}, check: {http: {path: /}, interval: 5s}",
+    )
+    stack, _ = read_stack(more, str(EXAMPLE / "stack.yaml"))
+    proxy = planned(stack, "node4").roles["proxy"]
+    assert isinstance(proxy, ProxySettings)
+    assert proxy.names == {"192.168.31.97:80": "node6", "192.168.31.86:80": "node7"}
+    assert {(peer, name) for peer, each in proxy.checks.items() for name in each} == {
+        (peer, "http") for peer in proxy.names
+    }
+    check = proxy.checks["192.168.31.97:80"]["http"]
+    assert (str(check.target.address), check.target.port) == ("192.168.31.97", 80)
+    assert check.interval_s == 5.0
+
+
 def test_a_virtual_router_tracks_its_own_services_or_those_it_is_told() -> None:
     text = EXAMPLE.joinpath("stack.yaml").read_text()
 

@@ -31,7 +31,8 @@ def change(
     rows = asyncio.run(_ask(control_socket(node, run_dir), verb, name, service, weight))
     for row in rows:
         end = f"{row['name']} ({row['address']}:{row['port']})"
-        print(f"{row['service']}: {end} is {row['mode']}, weight {row['weight']}")
+        weighs = f", weight {row['weight']}" if "weight" in row else ""
+        print(f"{row['service']}: {end} is {row['mode']}{weighs}")
     return rows
 
 
@@ -98,7 +99,17 @@ def _groups(name: str, role: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     if name == "director":
         return [{"name": s["name"], "members": s["real_servers"]} for s in status["services"]]
+    if name.partition(":")[0] == "proxy":
+        return [
+            {"name": each["name"], "members": [_placed(peer) for peer in each["peers"]]}
+            for each in status["upstreams"]
+        ]
     return []
+
+
+def _placed(peer: dict[str, Any]) -> dict[str, Any]:
+    address, _, port = peer["address"].rpartition(":")
+    return {**peer, "address": address, "port": int(port) if port.isdecimal() else 0}
 
 
 def _progress() -> Progress:

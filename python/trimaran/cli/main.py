@@ -284,6 +284,17 @@ def weight(
     change("weight", name, service, weight_of(weight), node, run_dir)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def ipvsadm(context: typer.Context) -> None:
+    """List and change the director as ipvsadm does; it takes ipvsadm's arguments."""
+    from trimaran.cli.ipvsadm import run
+
+    raise typer.Exit(run(context.args))
+
+
 def main() -> None:
     """The one place where errors become exit codes: 0 well, 1 failed or refused, 2 cannot run
     here."""

@@ -43,7 +43,12 @@ WITHOUT = [
     "mail_imap_module",
     "mail_smtp_module",
 ]
-WITH = ["http_auth_request_module", "http_realip_module", "http_stub_status_module", "stream"]
+WITH = [
+    "http_auth_request_module",
+    "http_realip_module",
+    "http_stub_status_module",
+    "stream",
+]
 USAGE = __doc__.splitlines()[2].strip()
 
 

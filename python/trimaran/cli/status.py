@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def render(status: dict[str, Any]) -> list[RenderableType]:
         show = _SHOWN.get(name.partition(":")[0])
         if row["status"] and show:
             parts.append(show(name, row["status"]))
-    return parts
+    return _apart(parts)
 
 
 def render_drops(status: dict[str, Any]) -> list[RenderableType]:
@@ -63,7 +63,7 @@ def render_drops(status: dict[str, Any]) -> list[RenderableType]:
 def _roles(status: dict[str, Any]) -> Table:
     table = _table(f"{status['node']}  (trimaran {status['version']})")
     for heading in ("role", "state", "pid", "restarts", "cause"):
-        table.add_column(heading, justify="right" if heading in ("pid", "restarts") else "left")
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left")
     for name, row in status["roles"].items():
         table.add_row(
             name,
@@ -121,7 +121,7 @@ def _director(name: str, status: dict[str, Any]) -> RenderableType:
     cause = f" ({status['hook_cause']})" if status.get("hook_cause") else ""
     hook = f"{status['hook']} on {status['interface']}{cause}\n" if "hook" in status else ""
     parts = [table for table in (health, _changes(status)) if table.row_count]
-    return Group(Text(listing(status) + hook), *parts)
+    return Group(*_apart([Text((listing(status) + hook).rstrip("\n")), *parts]))
 
 
 def _changes(status: dict[str, Any]) -> Table:
@@ -154,21 +154,39 @@ def _check(check: dict[str, Any]) -> tuple[RenderableType, ...]:
     return well, check["name"], last, f"{check['latency_ms']:.1f} ms", error
 
 
-def _proxy(name: str, status: dict[str, Any]) -> Table:
+def _proxy(name: str, status: dict[str, Any]) -> RenderableType:
     table = _table(f"{name}  {', '.join(status['listeners'])}  {status['requests']} requests")
     for heading in ("upstream", "peer", "weight", "well", "fails", "requests"):
-        table.add_column(heading)
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left")
+    health, changes = _table("health"), _table("changed at run time")
+    for heading in ("upstream", "peer", "well", "check", "last", "took", "error"):
+        health.add_column(heading)
+    for heading in ("upstream", "peer", "is", "because"):
+        changes.add_column(heading)
     for upstream in status["upstreams"]:
         for peer in upstream["peers"]:
             well = Text("yes", "green") if peer["well"] else Text("no", "red")
             fails, requests = str(peer["fails"]), str(peer["requests"])
-            weight = str(peer["weight"])
+            weight, word = str(peer["weight"]), peer.get("name", peer["address"])
             table.add_row(upstream["name"], peer["address"], weight, well, fails, requests)
-    return table
+            for check in peer.get("checks", ()):
+                health.add_row(upstream["name"], word, *_check(check))
+            if change := peer.get("changed"):
+                mode = Text(peer["mode"], _MODE_COLOURS.get(peer["mode"], ""))
+                changes.add_row(upstream["name"], word, mode, change["cause"])
+    return Group(*_apart([table, *(each for each in (health, changes) if each.row_count)]))
 
 
 def _real_server(name: str, status: dict[str, Any]) -> Text:
     return Text(f"{name}: {', '.join(status['addresses'])} on {status['interface']}")
+
+
+_NUMBERS = {"pid", "restarts", "weight", "fails", "requests"}
+
+
+def _apart(parts: Sequence[RenderableType]) -> list[RenderableType]:
+    """With an empty line between them."""
+    return [each for part in parts for each in ("", part)][1:]
 
 
 def _table(title: str) -> Table:

@@ -19,20 +19,28 @@ from ipaddress import ip_address
 from typing import Any
 
 from trimaran.director.ipvs import (
+    PLAIN_TUNNEL,
     Address,
+    Checksum,
     Destination,
     Listen,
     Mark,
     Method,
     Service,
+    ServiceFlag,
     ServiceKey,
     ServiceRow,
+    Tunnel,
+    TunnelKind,
 )
 from trimaran.director.ipvs_wire import Command, Message
+from trimaran.director.ipvsadm_words import SCHEDULER_FLAGS
 from trimaran.director.plan import RealKey, key_of
-from trimaran.director.settings import ServiceSettings
+from trimaran.director.settings import RealServerSettings, ServiceSettings, TunnelSettings
 from trimaran.director.tables import PROTOCOLS
 
+METHODS = {"dr": Method.ROUTE, "tunnel": Method.TUNNEL, "nat": Method.MASQ}
+KINDS = {"ipip": TunnelKind.IPIP, "gue": TunnelKind.GUE, "gre": TunnelKind.GRE}
 DestinationKey = tuple[ServiceKey, Address, int]
 
 
@@ -72,15 +80,58 @@ def desired(services: Iterable[ServiceSettings], down: Set[RealKey]) -> dict[Ser
     """What is wanted. `down`: the real servers that are not well; they are no destinations."""
     return {
         service_key(service): Wanted(
-            Service(service_key(service), service.scheduler),
+            kernel_service(service),
             tuple(
-                Destination(real.address, real.port, Method.ROUTE, real.weight)
+                destination(real)
                 for real in service.real_servers
                 if key_of(service, real) not in down
             ),
         )
         for service in services
     }
+
+
+def kernel_service(service: ServiceSettings) -> Service:
+    """A service as IPVS has it."""
+    flags = ServiceFlag(0)
+    if service.persistence_s:
+        flags |= ServiceFlag.PERSISTENT
+    if service.one_packet:
+        flags |= ServiceFlag.ONE_PACKET
+    for word in service.scheduler_flags:
+        flags |= SCHEDULER_FLAGS[word][1]
+    return Service(
+        service_key(service), service.scheduler, flags, service.persistence_s, _netmask(service)
+    )
+
+
+def _netmask(service: ServiceSettings) -> int | None:
+    """From a prefix length; 0 is the whole address."""
+    prefix, whole = service.granularity, service.address.max_prefixlen
+    if prefix in (0, whole):
+        return None
+    return (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF if whole == 32 else prefix
+
+
+def destination(real: RealServerSettings) -> Destination:
+    """A real server as IPVS has it."""
+    method = METHODS[real.forward]
+    tunnel = tunnel_of(real.tunnel) if method is Method.TUNNEL else PLAIN_TUNNEL
+    return Destination(
+        real.address,
+        real.port,
+        method,
+        real.weight,
+        real.upper_threshold,
+        real.lower_threshold,
+        tunnel,
+    )
+
+
+def tunnel_of(tunnel: TunnelSettings) -> Tunnel:
+    """How it wraps."""
+    checksum = Checksum.WHOLE if tunnel.checksum else Checksum.NONE
+    return Tunnel(KINDS[tunnel.kind], tunnel.port, checksum)
 
 
 def difference(
@@ -98,11 +149,11 @@ def difference(
         elif row.service != want.service:
             coming.append(Message(Command.SET_SERVICE, want.service))
         there = _destinations(row)
-        for destination in want.destinations:
-            old = there.pop((destination.address, destination.port), None)
-            if old is None or not _alike(old, destination):
+        for new in want.destinations:
+            old = there.pop((new.address, new.port), None)
+            if old is None or not _alike(old, new):
                 command = Command.NEW_DEST if old is None else Command.SET_DEST
-                coming.append(Message(command, Service(key), destination=destination))
+                coming.append(Message(command, Service(key), destination=new))
         going += _removals(key, there.values(), made)
     for key in made.services:
         if key in rows and key not in wanted:
@@ -134,9 +185,9 @@ def _alike(old: Destination, new: Destination) -> bool:
 
 def _removals(key: ServiceKey, there: Iterable[Destination], made: Made) -> list[Message]:
     return [
-        Message(Command.DEL_DEST, Service(key), destination=destination)
-        for destination in there
-        if (key, destination.address, destination.port) in made.destinations
+        Message(Command.DEL_DEST, Service(key), destination=old)
+        for old in there
+        if (key, old.address, old.port) in made.destinations
     ]
 
 

@@ -4,7 +4,7 @@ that long addresses overflow, and its order.
 Addresses and ports are always numbers (as with -n): names would be asked of a resolver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from ipaddress import IPv4Address
 
@@ -108,7 +108,7 @@ def daemons(running: Sequence[Daemon]) -> str:
     )
 
 
-def connections(rows: Sequence[Connection], *, engines: bool = False) -> str:
+def connections(rows: Iterable[Connection], *, engines: bool = False) -> str:
     """The flows. `engines`: with what their persistence engines have to say."""
     form = "{:<11} {:<18} {:<18} "
     head = "pro expire " + form.format("state", "source", "virtual")

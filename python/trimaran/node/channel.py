@@ -17,6 +17,7 @@ CHANNEL_VARIABLE = "TRIMARAN_CHANNEL_FD"
 MAX_LINE = 8 << 20  # bytes; a configuration of thousands of services fits
 
 _SO_SNDBUFFORCE = 32
+_SEND_BUFFER = 1 << 20  # bytes; the kernel takes it twice
 _DESCRIPTORS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 _ROOM = socket.CMSG_SPACE(_DESCRIPTORS_AT_ONCE * array("i").itemsize)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -49,7 +50,7 @@ class Channel:
         status of hundreds of virtual routers) fits into its buffer."""
         connection = socket.socket(fileno=int(os.environ.pop(CHANNEL_VARIABLE)))
         with suppress(PermissionError):
-            connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, MAX_LINE)
+            connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER)
         return cls(connection)
 
     def fileno(self) -> int:

@@ -80,6 +80,16 @@ class ControlClient:
         answer: list[dict[str, Any]] = (await self._json("POST", "/changes", body))["changed"]
         return answer
 
+    async def connections(self) -> list[dict[str, Any]]:
+        """The director's flows one by one. Raises ControlError."""
+        rows: list[dict[str, Any]] = (await self._json("GET", "/connections"))["connections"]
+        return rows
+
+    async def ipvs(self, request: bytes) -> None:
+        """A change as IPVS's netlink has it (director/ipvs_wire.py), at run time. Raises
+        ControlError: nothing was changed."""
+        await self._json("POST", "/ipvs", {"request": request.hex()})
+
     async def vrrp_dump(self) -> dict[str, Any]:
         """The virtual routers in the shape of keepalived's JSON, version 2. Raises ControlError."""
         return await self._json("GET", "/vrrp/dump")

@@ -54,6 +54,12 @@ class Change(pydantic.BaseModel, extra="forbid"):
         return self
 
 
+class IpvsChange(pydantic.BaseModel, extra="forbid"):
+    """A change as IPVS's generic netlink has it, in hexadecimal digits."""
+
+    request: str = pydantic.Field(pattern="^([0-9a-f]{2})+$", max_length=4096)
+
+
 class PeerProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, knowing the caller's credentials."""
 
@@ -181,6 +187,24 @@ def application(supervisor: "Supervisor") -> FastAPI:
         cause = f"{wanted.verb} asked for by uid {peer.uid} (pid {peer.pid})"
         try:
             return {"changed": await supervisor.change({**wanted.model_dump(), "cause": cause})}
+        except ChangeRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+
+    @app.get("/connections")
+    async def connections() -> dict[str, list[dict[str, Any]]]:
+        try:
+            return {"connections": await supervisor.connections()}
+        except ChangeRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+
+    @app.post("/ipvs")
+    async def change_as_ipvs(
+        wanted: IpvsChange, peer: Annotated[Peer, Depends(_may_change)]
+    ) -> dict[str, list[dict[str, Any]]]:
+        cause = f"ipvsadm, asked for by uid {peer.uid} (pid {peer.pid})"
+        asked = {"verb": "ipvs", "request": wanted.request, "cause": cause}
+        try:
+            return {"changed": await supervisor.change(asked, only="director")}
         except ChangeRefusedError as error:
             raise HTTPException(409, str(error)) from error
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trimaran.director import ipvs_overlay
+from trimaran.director.ipvs_wire import Command, decode
 from trimaran.director.overlay import (
     Overlay,
     OverlayError,
@@ -18,7 +20,7 @@ from trimaran.director.settings import Mode, RealServerSettings, ServiceSettings
 from trimaran.health.pool import MAX_WEIGHT
 from trimaran.stack.nearest import nearest
 
-Verb = Literal["drain", "weight", "enable", "disable", "reset"]
+Verb = Literal["drain", "weight", "enable", "disable", "reset", "ipvs"]
 MODES: dict[str, Mode] = {"drain": "drained", "enable": "enabled", "disable": "disabled"}
 EVENTS = {
     "drain": ("director.real_server_drained", "drains: its flows go on, no new one comes"),
@@ -32,13 +34,15 @@ EVENTS = {
 @dataclass(frozen=True)
 class Asked:
     """One change of the real servers called `name`, of one service or of all. `weight` -1: the
-    configured one. `reset` takes every change back, whatever its name."""
+    configured one. `reset` takes every change back, whatever its name; `ipvs` does what `request`
+    says in IPVS's own words (director/ipvs_wire.py), in hexadecimal digits."""
 
     verb: Verb
     cause: str
     name: str = ""
     service: str | None = None
     weight: int | None = None
+    request: str = ""
 
 
 Event = Callable[[str, str, str, str, dict[str, Any]], None]
@@ -77,6 +81,8 @@ class DirectorChanges:
         nothing has changed."""
         if asked.verb == "reset":
             return self._reset(asked)
+        if asked.verb == "ipvs":
+            return self._ipvs(asked)
         if asked.verb == "weight" and not -1 <= (asked.weight or 0) <= MAX_WEIGHT:
             raise OverlayError(f"a weight is from 0 to {MAX_WEIGHT}, not {asked.weight}")
         found = named(self.services, asked.name, asked.service)
@@ -90,6 +96,24 @@ class DirectorChanges:
             )
         )
         return self._tell(asked, found)
+
+    def zeroed(self, asked: Asked) -> list[RealKey] | None:
+        """The real servers whose counters are to begin at 0 again; None when something else is
+        asked. Raises OverlayError."""
+        if asked.verb != "ipvs":
+            return None
+        message = decode(bytes.fromhex(asked.request))
+        if message.command is not Command.ZERO:
+            return None
+        services = ipvs_overlay.named(message, self.services)
+        self._event("director.ipvsadm", "ipvsadm", ipvs_overlay.told(message), asked.cause, {})
+        return [key_of(service, real) for service in services for real in service.real_servers]
+
+    def _ipvs(self, asked: Asked) -> list[dict[str, Any]]:
+        message = decode(bytes.fromhex(asked.request))
+        self.put(ipvs_overlay.changed(message, self.overlay, self._configured, asked.cause))
+        self._event("director.ipvsadm", "ipvsadm", ipvs_overlay.told(message), asked.cause, {})
+        return []
 
     def _reset(self, asked: Asked) -> list[dict[str, Any]]:
         before = self.services

@@ -9,7 +9,8 @@ from trimaran.director.plan import RealKey, key_of, listen_of
 from trimaran.director.settings import IPAddress, RealServerSettings, ServiceSettings
 from trimaran.health.pool import Member, Standing, slow_start, stand, weight_of
 from trimaran.health.runner import Runner, Watched
-from trimaran.health.settings import CheckSettings, ScriptSettings, kind_of
+from trimaran.health.settings import CheckSettings, ScriptSettings
+from trimaran.health.words import cause_of, last_of, rows_of
 from trimaran.node.script_queue import ScriptQueue
 from trimaran.system import clock
 
@@ -106,15 +107,16 @@ class DirectorHealth:
             for index, key in enumerate(service.keys)
         }
 
-    def begin(self, unlisted: Set[RealKey]) -> None:
+    def begin(self, unlisted: Set[RealKey], *, again: bool = False) -> None:
         """Take over what an earlier process had found: a check was failing where nobody who shares
-        it was in the table, for no other reason."""
+        it was in the table, for no other reason. `again`: it left its tables, and has told of its
+        quorums."""
         down = {
             check
             for check, users in self._users.items()
             if all(server.key in unlisted and not server.is_disabled for server in users)
         }
-        self._watch(down)
+        self._watch(down, told=again)
 
     def adopt(self, services: tuple[ServiceSettings, ...]) -> None:
         """Other services from now on, or others of their real servers. What is known of those that
@@ -123,7 +125,7 @@ class DirectorHealth:
         self._watch()
         self._news()
 
-    def _watch(self, down: Set[CheckSettings] = frozenset()) -> None:
+    def _watch(self, down: Set[CheckSettings] = frozenset(), *, told: bool = False) -> None:
         self._runner.watch(self._users, down)
         for server in self._servers.values():
             checks = server.settings.checks.values()
@@ -134,6 +136,8 @@ class DirectorHealth:
                 continue
             standing = _stand(service, quorum_before=False)
             service.standing = standing
+            if told:
+                continue
             if standing.quorum:
                 self._scripts.tell(service, service.settings.pool.quorum_up)
             else:
@@ -218,18 +222,11 @@ class DirectorHealth:
 
     def _tell_server(self, server: _Server, check: CheckSettings) -> None:
         service, real = server.service.settings, server.settings
-        verdict = self._runner.watched[check].verdict
-        named = ""
-        if len(real.checks) > 1:
-            named = next(name for name, each in real.checks.items() if each == check) + ": "
+        cause = cause_of(check, self._runner.watched[check], real.checks)
         if server.well:
             name, word = "director.real_server_up", "added to the table"
-            count = 1 if check.alpha and verdict.error == "" else check.rise
-            cause = f"{named}{count} good probe{'s' * (count > 1)} in a row"
         else:
             name, word = "director.real_server_down", "removed from the table"
-            times = 1 + check.retries
-            cause = f"{named}{times} failed probe{'s' * (times > 1)} in a row: {verdict.error}"
         if real.inhibit:
             word = "has its weight again" if server.well else "stays in the table with weight 0"
         message = f"{service.name}: {real.name} ({real.address}:{real.port}) {word}"
@@ -305,26 +302,8 @@ class DirectorHealth:
         server = self._servers.get(key)
         if server is None:
             return {"well": True, "last_check": None, "checks": []}
-        rows = [self._row(name, check) for name, check in server.settings.checks.items()]
-        probed = [row for row in rows if row["ago_s"] is not None]
-        last = min(probed, key=lambda row: (row["ok"], row["ago_s"]), default=None)
-        shown = last and {key: last[key] for key in ("ok", "ago_s", "latency_ms", "error")}
-        return {"well": server.well, "last_check": shown, "checks": rows}
-
-    def _row(self, name: str, check: CheckSettings) -> dict[str, Any]:
-        watched = self._runner.watched[check]
-        last = watched.last
-        return {
-            "name": name,
-            "kind": kind_of(check),
-            "up": watched.verdict.up,
-            "ok": last is not None and not last.error,
-            "ago_s": last and round(clock.now() - last.at, 3),
-            "latency_ms": last and round(last.latency_s * 1000, 3),
-            "error": last.error if last else "",
-            "last_error": watched.verdict.error,
-            "suspended": watched.suspended,
-        }
+        rows = rows_of(server.settings.checks, self._runner.watched, clock.now())
+        return {"well": server.well, "last_check": last_of(rows), "checks": rows}
 
     def quorum(self, index: int) -> dict[str, Any]:
         """A service's part of `status`."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from trimaran.director.explain import service_of, words
@@ -25,12 +26,14 @@ from trimaran.node.director_changes import Asked, DirectorChanges
 from trimaran.node.director_health import DirectorHealth, with_sorry
 from trimaran.node.plain import from_plain, to_plain
 from trimaran.system import clock, neighbours
+from trimaran.system.datapath import NOTHING, Traffic
 from trimaran.system.director_condition import Condition, Figures, Machine
 from trimaran.system.director_machine import DirectorMachine
 from trimaran.system.errors import CannotRunError
 from trimaran.system.ipvs_machine import IpvsMachine
 
 PERIOD_S = 1.0  # of looking whether everything is in its place, news or none
+MOST_CONNECTIONS = 10_000  # that are told one by one
 CATCH_UP_LOOK_S = 0.01
 RESOLVE_S = 1.0  # how long the start waits for the real servers' MACs
 
@@ -56,13 +59,14 @@ class DirectorRole:
         services = self._changes.services
         self._health = DirectorHealth(services, self._event, self._flips.set, self._quorum)
         sync = settings.flow_sync
+        self._zero: dict[RealKey, Traffic] = {}  # what was counted when somebody said -Z
         self._peers = {name: False for name, _address in sync.peers} if sync else {}
 
     async def run(self) -> None:
         """Until told to stop. Raises CannotRunError or OSError when it cannot start."""
         self._machine = await self._in_thread(lambda: _machine(self._settings))
         down = await self._in_thread(self._machine.unlisted)
-        self._health.begin(down)
+        self._health.begin(down, again=self._machine.adopted)
         try:
             await self._start()
             await self._serve()
@@ -201,7 +205,10 @@ class DirectorRole:
 
     async def _answer(self, message: Message) -> None:
         if message["name"] == "change":
-            self._change(message)
+            await self._change(message)
+            return
+        if message["name"] == "connections":
+            await self._tell_connections(message)
             return
         if message["name"] == "explain":
             await self._explain(message)
@@ -218,6 +225,14 @@ class DirectorRole:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._say("reply", id=message["id"], value=self._status(figures, listed))
+
+    async def _tell_connections(self, message: Message) -> None:
+        try:
+            found = await self._in_thread(lambda: self._machine.connections(MOST_CONNECTIONS))
+        except OSError as error:
+            self._say("reply", id=message["id"], error=str(error))
+            return
+        self._say("reply", id=message["id"], value=to_plain(found))
 
     async def _explain(self, message: Message) -> None:
         """What would become of a packet, in words."""
@@ -240,13 +255,19 @@ class DirectorRole:
         value = {"verdict": outcome.verdict, "reasons": outcome.reasons, "lines": lines}
         self._say("reply", id=message["id"], value=value)
 
-    def _change(self, message: Message) -> None:
+    async def _change(self, message: Message) -> None:
         """What operators ask for: answered with all that was ever changed, for whoever starts us
         the next time."""
         try:
             asked = from_plain(Asked, message["arguments"])
-            rows = self._changes.obey(asked)
-        except ValueError as error:
+            zeroed = self._changes.zeroed(asked)
+            if zeroed is None:
+                rows = self._changes.obey(asked)
+            else:
+                figures = await self._in_thread(self._machine.figures)
+                self._zero.update({key: figures.traffic.get(key, NOTHING) for key in zeroed})
+                rows = []
+        except (OSError, ValueError) as error:
             self._say("reply", id=message["id"], error=str(error))
             return
         self._health.adopt(self._changes.services)
@@ -303,18 +324,19 @@ class DirectorRole:
         key = key_of(service, real)
         said = self._changes.overlay.server(server_place(service, real))
         active, inactive = figures.flows.get(key, (0, 0))
-        traffic = figures.traffic.get(key)
+        traffic = figures.traffic.get(key, NOTHING).since(self._zero.get(key, NOTHING))
         return {
             "name": real.name,
             "address": str(real.address),
             "port": real.port,
             "forward": "Local" if key in figures.local else FORWARDS[real.forward],
+            "tunnel": asdict(real.tunnel) if real.forward == "tunnel" else None,
             "weight": self._health.weight(key),
             "active": active,
             "inactive": inactive,
-            "connections": traffic.connections if traffic else 0,
-            "packets": traffic.packets if traffic else 0,
-            "bytes": traffic.bytes if traffic else 0,
+            "connections": traffic.connections,
+            "packets": traffic.packets,
+            "bytes": traffic.bytes,
             "listed": key in listed,
             "sorry": self._health.is_sorry(key),
             **self._changes.row(key, said),

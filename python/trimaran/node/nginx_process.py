@@ -62,7 +62,11 @@ class Configuration:
         """What it serves. Raises StackError, OSError."""
         text = self.files.read(self.file)
         http = read_nginx(text, self.file, self.files, self.prefix, ipv6=True)[0]
-        return http.model_copy(update={"product": ("nginx", f"nginx/{VERSION}")})
+        posed = {
+            "product": ("nginx", f"nginx/{VERSION}"),
+            "shutdown_timeout": self.main().shutdown_timeout,
+        }
+        return http.model_copy(update=posed)
 
     def check(self) -> None:
         """Raises StackError, OSError or ValueError when it cannot be served."""

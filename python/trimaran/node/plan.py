@@ -1,6 +1,9 @@
 """Which roles a node has, and what each is told. Pure."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
 from math import ceil
 from pathlib import PurePath
 from typing import Any
@@ -30,7 +33,7 @@ from trimaran.stack import resolve
 from trimaran.stack.checks import Check, Script
 from trimaran.stack.errors import Place, Problem, StackError
 from trimaran.stack.http import Http
-from trimaran.stack.model import RealServer, Stack, Tunnel, VirtualService
+from trimaran.stack.model import Proxy, RealServer, Stack, Tunnel, VirtualService
 from trimaran.stack.nearest import suggestion
 
 
@@ -232,7 +235,24 @@ def _probe(kind: str, asked: dict[str, Any]) -> Probe:
 def _proxies(stack: Stack, node: str) -> Iterator[ProxySettings]:
     for name, proxy in stack.proxies.items():
         if node in proxy.nodes:
-            yield _http(node, "proxy", name, resolve.http_of_proxy(stack, proxy))
+            settings = _http(node, "proxy", name, resolve.http_of_proxy(stack, proxy))
+            names = resolve.names_of_peers(stack, proxy)
+            yield replace(settings, checks=_checks_of_peers(proxy, settings), names=names)
+
+
+def _checks_of_peers(proxy: Proxy, settings: ProxySettings) -> dict[str, dict[str, CheckSettings]]:
+    """Of those peers that are addresses: a name may stand for several."""
+    wanted = resolve.checks_of_peers(proxy)
+    found: dict[str, dict[str, CheckSettings]] = {}
+    peers = (peer for each in settings.http["upstreams"] for peer in each["peers"])
+    for word in {peer["address"] for peer in peers} if wanted else ():
+        host, _, port = word.rpartition(":")
+        with suppress(ValueError):
+            address = ip_address(host.strip("[]"))
+            found[word] = {
+                name: _check(check, address, int(port)) for name, check in wanted.items()
+            }
+    return found
 
 
 def _sites(stack: Stack, node: str) -> Iterator[ProxySettings]:

@@ -9,18 +9,22 @@ import pwd
 import select
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Any
 
 from pydantic import ValidationError
 
 from trimaran.node.channel import Channel, ChannelClosedError, Message
-from trimaran.node.plain import from_plain
+from trimaran.node.director_changes import Asked
+from trimaran.node.peer_health import PeerChange, PeerHealth
+from trimaran.node.plain import from_plain, to_plain
 from trimaran.proxy.settings import ProxySettings
 from trimaran.proxy.snapshot import snapshot
 from trimaran.stack.http import Http
 from trimaran.system.descriptors import raise_limit
 from trimaran.system.engine import Engine, EngineError
 
+OUR_WORD = "its probes say so"  # the engine's, of what we told it ourselves
 FIRST_FD = 3  # sd_listen_fds(3)
 GRACEFUL_STOP_S = 10.0
 FEW_DESCRIPTORS = 16_384  # a client may need one towards a peer too
@@ -61,7 +65,9 @@ def drop_privileges(user: str | None) -> None:
 class ProxyRole:
     """One engine, and the channel that orders it about."""
 
-    def __init__(self, channel: Channel, settings: ProxySettings) -> None:
+    def __init__(
+        self, channel: Channel, settings: ProxySettings, changes: tuple[PeerChange, ...] = ()
+    ) -> None:
         self._channel = channel
         self._name = settings.name
         http = Http.model_validate(settings.http)
@@ -72,9 +78,11 @@ class ProxyRole:
         self._engine = Engine(snapshot(http), listeners, http.workers)
         self._doors, self._workers, self._user = settings.listeners, http.workers, settings.user
         drop_privileges(settings.user)
+        self._peers = PeerHealth(settings, changes, self._engine.set_peer, self._tell)
 
     def run(self) -> None:
         """Serve until told to stop, or until the supervisor is gone."""
+        self._peers.start()
         self._channel.send({"kind": "ready"})
         if self._descriptors < FEW_DESCRIPTORS:
             self._channel.send(self._few_descriptors())
@@ -86,12 +94,14 @@ class ProxyRole:
 
     def stop(self) -> None:
         """Finish what runs."""
+        self._peers.stop()
         self._engine.stop(GRACEFUL_STOP_S)
 
     def _relay_once(self, ready: set[int]) -> bool:
         if self._engine.fileno() in ready:
             for event in self._engine.events():
-                self._channel.send(self._event(event))
+                if event["cause"] != OUR_WORD:
+                    self._channel.send(self._event(event))
         if self._channel.fileno() in ready:
             return not any(self._stops(message) for message in self._channel.receive())
         return True
@@ -106,6 +116,13 @@ class ProxyRole:
             "cause": "the hard limit is that low",
             "data": {"mend": "raise it: LimitNOFILE= of the systemd unit, or ulimit -Hn"},
         }
+
+    def _tell(
+        self, name: str, subject: str, message: str, cause: str, data: dict[str, Any]
+    ) -> None:
+        said = {"name": name, "subject": subject, "message": message, "cause": cause, "data": data}
+        with suppress(ChannelClosedError):
+            self._channel.send({"kind": "event", **said})
 
     def _event(self, event: dict[str, str]) -> Message:
         word = "is back" if event["name"] == "proxy.peer_up" else "is out"
@@ -125,7 +142,13 @@ class ProxyRole:
 
     def _answer(self, message: Message) -> Message:
         if message["name"] == "status":
-            return {"value": self._engine.status()}
+            return {"value": self._peers.complete(self._engine.status())}
+        if message["name"] == "change":
+            try:
+                rows = self._peers.obey(from_plain(Asked, message["arguments"]))
+            except ValueError as error:
+                return {"error": str(error)}
+            return {"value": {"overlay": to_plain(self._peers.changes), "changed": rows}}
         if message["name"] in ("check", "reload"):
             try:
                 settings = from_plain(ProxySettings, message["arguments"]["settings"])
@@ -157,23 +180,25 @@ class ProxyRole:
             doors = [came.get(door, door) for door in settings.listeners]
             self._engine.swap(snapshot(Http.model_validate(settings.http)), doors)
         self._doors = settings.listeners
+        self._peers.configure(settings)
 
 
-def configuration(channel: Channel) -> ProxySettings:
+def configuration(channel: Channel) -> tuple[ProxySettings, tuple[PeerChange, ...]]:
     """Wait for the first message."""
     while True:
         select.select([channel.fileno()], [], [])
         for message in channel.receive():
             if message["kind"] != "configure":
                 raise CannotStartError(f"'configure' must come first, not '{message['kind']}'")
-            return from_plain(ProxySettings, message["settings"])
+            changes = from_plain(tuple[PeerChange, ...], message.get("overlay") or ())
+            return from_plain(ProxySettings, message["settings"]), changes
 
 
 def main() -> int:
     """The exit code: 0 after a stop, 2 when it cannot start."""
     channel = Channel.inherited()
     try:
-        role = ProxyRole(channel, configuration(channel))
+        role = ProxyRole(channel, *configuration(channel))
     except ChannelClosedError:
         return 0
     except (CannotStartError, EngineError, ValidationError, OSError) as error:

@@ -52,4 +52,5 @@ def _spec(name: str, settings: RoleSettings, module: str, inherited: tuple[int, 
             raise
         return [there[door] for door in settings.listeners]
 
-    return RoleSpec(name, module, to_plain(settings), listen, inherited, reloads=True)
+    changes = bool(settings.http["upstreams"])
+    return RoleSpec(name, module, to_plain(settings), listen, inherited, True, changes)

@@ -89,10 +89,15 @@ class Supervisor:
         await self.keepers[role].stop(cause)
         return await self.keepers[role].status()
 
-    async def change(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        """Tell every role that takes changes; how what was changed is now. A role that starts again
-        will have it too. Raises ChangeRefusedError, and then nothing has changed."""
-        takers = {name: each for name, each in self.keepers.items() if each.spec.changes}
+    async def change(self, asked: dict[str, Any], only: str = "") -> list[dict[str, Any]]:
+        """Tell every role that takes changes (or that one); how what was changed is now. A role
+        that starts again will have it too. Raises ChangeRefusedError, and then nothing has
+        changed."""
+        takers = {
+            name: each
+            for name, each in self.keepers.items()
+            if each.spec.changes and only in ("", name)
+        }
         if not takers:
             raise ChangeRefusedError("no role of this node takes changes while it runs")
         rows, refusals = [], []
@@ -184,6 +189,17 @@ class Supervisor:
             "version": __version__,
             "roles": dict(zip(self.keepers, rows, strict=True)),
         }
+
+    async def connections(self) -> list[dict[str, Any]]:
+        """The director's flows one by one. Raises ChangeRefusedError where there is none."""
+        director = self.keepers.get("director")
+        if director is None:
+            raise ChangeRefusedError("no director runs on this node")
+        try:
+            rows: list[dict[str, Any]] = await director.ask("connections", {}, CHANGE_TIMEOUT_S)
+        except RoleError as error:
+            raise ChangeRefusedError(f"the director does not answer: {error}") from error
+        return rows
 
     def _heard(self, role: str, message: Message) -> None:
         kind = message.get("kind")

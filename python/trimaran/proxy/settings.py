@@ -5,13 +5,18 @@ engine's snapshot from it. The listening sockets come by the LISTEN_FDS conventi
 `listeners`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from trimaran.health.settings import CheckSettings
+
+PeerChecks = dict[str, CheckSettings]
 
 
 @dataclass(frozen=True)
 class ProxySettings:
-    """Everything one proxy process (role `proxy` or `site`) runs. `user` None: keep the user."""
+    """Everything one proxy process (role `proxy` or `site`) runs. `user` None: keep the user. By a
+    peer's address: its `checks`, all of which must pass, and the user's word for it (`names`)."""
 
     node: str
     role: str
@@ -19,3 +24,5 @@ class ProxySettings:
     http: dict[str, Any]
     listeners: tuple[tuple[str, int], ...]
     user: str | None = "nobody"
+    checks: dict[str, PeerChecks] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)

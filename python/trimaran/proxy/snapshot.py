@@ -38,6 +38,7 @@ def snapshot(http: Http) -> str:
             "default_type": http.default_type,
             "limits": _limits(http.limits, http),
             "stream": {"servers": [_stream_server(each) for each in http.stream]},
+            "shutdown_timeout_ms": _optional_ms(http.shutdown_timeout),
             "directory": http.directory,
             "errors": http.errors,
             "product": http.product,
@@ -82,8 +83,8 @@ def _server(server: Server, http: Http) -> dict[str, Any]:
 
 _PLAIN = {"internal", "path", "recursive_error_pages", "headers", "expires", "logs", "body_size",
           "default_type", "types", "access", "basic", "satisfy_any", "rates", "counts", "try_files",
-          "root", "alias", "alias_skip", "real_ip", "absolute_redirect", "errors", "log_not_found",
-          "auth", "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
+          "root", "alias", "alias_skip", "real_ip", "absolute_redirect", "errors",
+          "log_not_found", "auth", "auth_sets", "mirrors", "mirror_body"}  # fmt: skip
 
 
 def _location(location: Location) -> dict[str, Any]:
@@ -157,6 +158,7 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         "keepalive_requests": upstream.keepalive_requests,
         "keepalive_time_ms": _ms(upstream.keepalive_time),
         "sticky": _sticky(upstream.sticky),
+        "retry_percent": upstream.retry_percent,
         "queue": upstream.queue and (upstream.queue.most, _ms(upstream.queue.timeout)),
         "peers": [
             {

@@ -103,6 +103,7 @@ class Upstream(HttpModel):
     balance: Balance = Balance()
     sticky: Sticky | None = None
     queue: Queue | None = None
+    retry_percent: int | None = None
 
 
 class ProxyOptions(HttpModel):
@@ -309,9 +310,9 @@ class Location(HttpModel):
     """nginx's location: '=' exact, '^~' prefix that beats regexes, '' prefix, '~' and '~*' regular
     expression, '@' by name. `root` with `alias` is the location's own path's place; None values
     are those of the server or of `Http`. `access` is (allowed, network), the first counts;
-    `auth` is auth_request's path, `auth_sets` (variable, value) of auth_request_set; `alias_skip`
-    is how much of a path alias replaces (None: all); `except_` are the methods that limit_except
-    lets pass and what holds for the others; `errors` are (path, level)."""
+    `alias_skip` is how much of a path alias replaces (None: all); `except_` are the methods that
+    limit_except lets pass and what holds for the others; `errors` are (path, level); `auth` is
+    auth_request's path, `auth_sets` (variable, value) of auth_request_set."""
 
     match: Literal["=", "^~", "", "~", "~*", "@"] = ""
     path: str
@@ -338,16 +339,16 @@ class Location(HttpModel):
     alias_skip: int | None = None
     real_ip: RealIp | None = None
     absolute_redirect: bool | None = None
-    auth: str | None = None
-    auth_sets: tuple[tuple[str, str], ...] = ()
-    mirrors: tuple[str, ...] = ()
-    mirror_body: bool = True
     manner: Manner = Manner()
     except_: tuple[tuple[str, ...], "Location"] | None = None
     errors: tuple[tuple[str, str], ...] | None = None
     log_not_found: bool = True
     body_timeout: Seconds | None = None
     send_timeout: Seconds | None = None
+    auth: str | None = None
+    auth_sets: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[str, ...] = ()
+    mirror_body: bool = True
 
 
 class Listen(HttpModel):
@@ -421,7 +422,8 @@ class CountZone(HttpModel):
 
 class Http(HttpModel):
     """Everything one proxy process serves. `directory` (ending in '/') is where relative paths
-    begin that requests name; `product` is what answers call us, without and with a version."""
+    begin that requests name; `product` is what answers call us, without and with a version;
+    `shutdown_timeout` is how long connections from before a reload may go on."""
 
     servers: tuple[Server, ...]
     upstreams: tuple[Upstream, ...] = ()
@@ -432,6 +434,7 @@ class Http(HttpModel):
     send_timeout: Seconds = 60.0
     limits: Limits = Limits()
     stream: tuple[StreamServer, ...] = ()
+    shutdown_timeout: Seconds | None = None
     directory: str = ""
     errors: tuple[tuple[str, str], ...] = ()
     product: tuple[str, str] = ("trimaran", "trimaran")

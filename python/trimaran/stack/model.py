@@ -345,12 +345,16 @@ class FlowSync(Model):
 
 class Proxy(Model):
     """An L7 proxy on one or more nodes: either `listen` + `upstream` (peer: weight; a peer is a
-    node name, an address, or either with ':port'), or `nginx`, the path of an nginx.conf."""
+    node name, an address, or either with ':port'), or `nginx`, the path of an nginx.conf. All of
+    its `check` and `checks` must pass for a peer to get requests; one that is named by a host's
+    name is not checked."""
 
     nodes: Annotated[tuple[NodeName, ...], Field(min_length=1)]
     listen: Port | None = None
     upstream: dict[str, Weight] | None = None
     nginx: str | None = None
+    check: Check | None = None
+    checks: dict[str, Check] = {}
     http: Http | None = Field(
         default=None, exclude=True, description="what `nginx` said; set by the reader"
     )

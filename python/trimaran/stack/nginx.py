@@ -45,7 +45,7 @@ from trimaran.stack.nginx_levels import DEFAULT_TYPES, Level, media_types
 from trimaran.stack.nginx_locations import is_simple
 from trimaran.stack.nginx_manner import errors
 from trimaran.stack.nginx_stream import StreamReader
-from trimaran.stack.nginx_upstream import queue, sticky
+from trimaran.stack.nginx_upstream import queue, retry_budget, sticky
 from trimaran.stack.nginx_values import (
     header_buffers,
     listen,
@@ -172,6 +172,7 @@ class _File(StreamReader):
             keepalive_time=self._value(level, "keepalive_time", time, 3600.0),
             sticky=next(iter(self._each(level, "sticky", sticky)), None),
             queue=self._queue(level),
+            retry_percent=self._own_value(level, "retry_budget", retry_budget),
         )
 
     def _access_log(self, level: Level) -> str | None:

@@ -5,6 +5,7 @@ cannot be obeyed; what only tunes, logs or saves work is without effect.
 """
 
 from trimaran.stack.directives import Directive, Table, rows, table
+from trimaran.stack.nginx_facts import FACTS
 from trimaran.stack.report import Status
 
 _YES: Status = "honoured"
@@ -280,6 +281,7 @@ def _upstream() -> Rows:
         rows(_YES, "0-2", "random"),
         rows(_YES, "1-2", "least_time queue"),
         rows(_YES, "2+", "sticky"),
+        rows(_YES, "1", "retry_budget"),
         rows(_IDLE, "1+", "resolver resolver_timeout", "addresses are written as such"),
         rows(_NO, "0+", "sticky_cookie_insert ntlm",
              f"{_LATER}: a client would not stay with its peer"),
@@ -342,7 +344,7 @@ def _stream_upstream() -> Rows:
     ]
 
 
-NGINX: Table = table(
+_KNOWN: Table = table(
     {
         MAIN: _main(),
         EVENTS: _events(),
@@ -360,3 +362,28 @@ NGINX: Table = table(
         STREAM_UPSTREAM: _stream_upstream(),
     }
 )
+
+
+def _whole() -> Table:
+    """What nginx has, where it has it, and what it has only in NGINX Plus or as a module; what the
+    rows above do not name is refused."""
+    rest: dict[str, Rows] = {}
+    for fact in FACTS.values():
+        for context in fact.contexts:
+            if fact.name not in _KNOWN[context] and fact.name != "include":
+                row = rows(_NO, "0+", fact.name, _LATER, block=None)
+                rest.setdefault(context, []).append(row)
+    return {
+        context: {
+            **{name: row for name, row in names.items() if _belongs(name, context)},
+            **table({context: rest.get(context, [])})[context],
+        }
+        for context, names in _KNOWN.items()
+    }
+
+
+def _belongs(name: str, context: str) -> bool:
+    return name not in FACTS or context in FACTS[name].contexts
+
+
+NGINX = _whole()

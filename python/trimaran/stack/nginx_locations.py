@@ -137,10 +137,6 @@ class Locations(Reader):
             alias=self._root(level)[1],
             real_ip=self._real_ip(level),
             absolute_redirect=self._own_value(level, "absolute_redirect", switch),
-            auth=next(iter(self._paths(level, "auth_request")[-1:]), None),
-            auth_sets=self._each(level, "auth_request_set", _auth_set),
-            mirrors=self._paths(level, "mirror"),
-            mirror_body=self._value(level, "mirror_request_body", switch, True),
             alias_skip=self._alias_skip(level, matched),
             manner=manner(self, level),
             except_=self._except(level, matched),
@@ -148,6 +144,10 @@ class Locations(Reader):
             log_not_found=self._value(level, "log_not_found", switch, True),
             body_timeout=self._unless(level, "client_body_timeout", time),
             send_timeout=self._unless(level, "send_timeout", time),
+            auth=next(iter(self._paths(level, "auth_request")[-1:]), None),
+            auth_sets=self._each(level, "auth_request_set", _auth_set),
+            mirrors=self._paths(level, "mirror"),
+            mirror_body=self._value(level, "mirror_request_body", switch, True),
         )
 
     def _paths(self, level: Level, name: str) -> tuple[str, ...]:

@@ -21,6 +21,13 @@ def queue(words: tuple[str, ...]) -> Queue:
     return Queue(most=integer(1, 1 << 20)(words[0]), timeout=timeout)
 
 
+def retry_budget(text: str) -> int:
+    """`retry_budget N%` (ours): tries of a next peer are at most that share of the requests."""
+    if not text.endswith("%"):
+        refuse(f"'{text}' is not a share", "write it like 20%")
+    return integer(0, 100)(text[:-1])
+
+
 def sticky(words: tuple[str, ...], known: frozenset[str]) -> Sticky:
     """`sticky cookie NAME …`, `sticky route $VARIABLE …`, `sticky learn …`."""
     kind, *rest = words

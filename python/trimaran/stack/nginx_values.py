@@ -87,11 +87,11 @@ def listen(arguments: tuple[str, ...]) -> tuple[list[Listen], list[str]]:
     if first.startswith("unix:"):
         refuse(f"unix: {_LATER}")
     host, ports = _host_ports(first)
-    made = [
+    found = [
         Listen(address=host, port=port, default_server=default, proxy_protocol=proxied)
         for port in ports
     ]
-    return made, idle
+    return found, idle
 
 
 def _host_ports(text: str) -> tuple[str, range]:

@@ -280,6 +280,16 @@ def http_of_proxy(stack: Stack, proxy: Proxy) -> Http:
     )
 
 
+def checks_of_peers(proxy: Proxy) -> dict[str, Check]:
+    """By name; none where nothing is said."""
+    return _named(proxy.check, proxy.checks)
+
+
+def names_of_peers(stack: Stack, proxy: Proxy) -> dict[str, str]:
+    """The user's word for each peer, by its 'HOST:PORT'."""
+    return {_peer_address(stack, word): word for word in proxy.upstream or {}}
+
+
 def _peer_address(stack: Stack, word: str) -> str:
     """'HOST:PORT'. Without a port: that of the node's site if it has just one, else 80."""
     address, port = address_of(stack, word)

@@ -3,13 +3,14 @@
 import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from trimaran._native import Datapath
 from trimaran.director.explain import KnownFlow, Outcome, Verdict
+from trimaran.director.ipvs import Connection
 from trimaran.director.packet import Question, frame
 from trimaran.director.plan import (
     FreeReal,
@@ -37,6 +38,9 @@ _VERDICTS: dict[Hook, dict[int, Verdict]] = {
 }
 
 
+NOWHERE = (IPv4Address(0), 0)
+
+
 class DatapathError(OSError):
     """The kernel refused; the message says what was asked."""
 
@@ -48,6 +52,19 @@ class Traffic:
     packets: int
     bytes: int
     connections: int
+
+    def since(self, earlier: "Traffic") -> "Traffic":
+        """What came after `earlier`; all, if a counter began anew meanwhile."""
+        if earlier.packets > self.packets:
+            return self
+        return Traffic(
+            self.packets - earlier.packets,
+            self.bytes - earlier.bytes,
+            self.connections - earlier.connections,
+        )
+
+
+NOTHING = Traffic(0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -208,6 +225,21 @@ class Director:
         other threads run meanwhile."""
         rows, live, ended = self._native.sweep()
         return Count({real: (active, inactive) for real, active, inactive in rows}, live, ended)
+
+    def connections(self, most: int) -> list[Connection]:
+        """The flows one by one. A real server that is gone has no address: 0.0.0.0."""
+        reals = {row[0]: (ip_address(row[1]), row[2]) for row in self._native.reals()}
+        return [
+            Connection(
+                protocol,
+                (ip_address(client[0]), client[1]),
+                (ip_address(service[0]), service[1]),
+                reals.get(real, NOWHERE),
+                state,
+                expires_s,
+            )
+            for protocol, client, service, real, state, expires_s in self._native.connections(most)
+        ]
 
     def start_sync(self, settings: FlowSyncSettings) -> None:
         """Exchange flows with the peers from now on, from a socket in this thread's namespace."""

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from trimaran.director.explain import Outcome
+from trimaran.director.ipvs import Connection
 from trimaran.director.packet import Question
 from trimaran.director.plan import RealKey, desired, difference, indices, origins
 from trimaran.director.settings import DirectorSettings, IPAddress, ServiceSettings
@@ -71,6 +72,11 @@ class DirectorMachine:
             self._reason = "started afresh: the pinned tables were of another layout or size"
         else:
             self._reason = "started"
+
+    @property
+    def adopted(self) -> bool:
+        """An earlier process left its tables."""
+        return self._director.adopted
 
     def unlisted(self) -> set[RealKey]:
         """The real servers that an earlier process had found down."""
@@ -149,6 +155,10 @@ class DirectorMachine:
             count.live,
             {key for key, index in known.items() if tables.reals[index].local},
         )
+
+    def connections(self, most: int) -> list[Connection]:
+        """The flows one by one."""
+        return self._director.connections(most)
 
     def explain(self, question: Question) -> tuple[Outcome, RealKey | None]:
         """What would become of a packet, and to whom it would go."""

@@ -4,11 +4,13 @@ Blocking; all calls from one thread, in whose network namespace it lives."""
 import errno
 from collections.abc import Mapping, Set
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from trimaran.director.explain import Outcome
-from trimaran.director.ipvs import DestinationRow, ServiceRow
+from trimaran.director.ipvs import Connection, DestinationRow, ServiceRow
+from trimaran.director.ipvs_connections import connections
 from trimaran.director.ipvs_plan import (
     Made,
     desired,
@@ -30,6 +32,7 @@ from trimaran.system.generic_netlink import NoFamilyError, Wire
 from trimaran.system.ipvs import Ipvs, IpvsError
 from trimaran.system.netlink import Netlink
 
+CONNECTIONS = Path("/proc/net/ip_vs_conn")
 NO_IPVS = "the kernel has no IPVS, which 'datapath: ipvs' asks for"
 MEND = "load it (modprobe ip_vs; Debian's kernel has it), or write datapath: auto"
 VERBS = {"NEW": "add", "SET": "change", "DEL": "remove"}
@@ -70,6 +73,11 @@ class IpvsMachine:
         with suppress(FileNotFoundError):
             return from_json(self._record.read_bytes())
         return Made()
+
+    @property
+    def adopted(self) -> bool:
+        """An earlier process left its services."""
+        return bool(self._made.services)
 
     def unlisted(self) -> set[RealKey]:
         """The real servers that an earlier process had found down."""
@@ -149,6 +157,11 @@ class IpvsMachine:
             for real in service.real_servers
             if _destination(found, service, real.address, real.port)
         }
+
+    def connections(self, most: int) -> list[Connection]:
+        """The kernel's own table."""
+        with CONNECTIONS.open() as file:
+            return list(islice(connections(file), most))
 
     def start_sync(self) -> None:
         """The kernel has its own way of it."""

@@ -12,6 +12,7 @@ use aya::programs::{Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 
+use crate::connections::{self, Connection};
 use crate::flows::{Sweep, Tally};
 use crate::keys::wide;
 use crate::layout::*;
@@ -405,6 +406,16 @@ impl Datapath {
     /// Count the flows and end the expired, as of `age_s` seconds from now (0, but for tests).
     pub fn sweep(&mut self, age_s: u32) -> Result<Sweep, Error> {
         self.sweeper()?.sweep(age_s)
+    }
+
+    /// The flows one by one, `most` of them at most.
+    pub fn connections(&mut self, most: usize) -> Result<Vec<Connection>, Error> {
+        let mut found = Vec::new();
+        connections::list::<FlowKey>(self.hash_fd("flows")?, most, &mut found)
+            .map_err(Error::Flows)?;
+        connections::list::<FlowKey6>(self.hash_fd("flows6")?, most, &mut found)
+            .map_err(Error::Flows)?;
+        Ok(found)
     }
 
     /// Run the program that was loaded first on one frame, `repeat` times; `ns` is the mean of one

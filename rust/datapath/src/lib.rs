@@ -1,5 +1,6 @@
 //! Loads and drives the eBPF director. No Python in it.
 
+mod connections;
 mod datapath;
 mod explain;
 mod flows;
@@ -16,6 +17,7 @@ mod sweeper;
 pub mod sync;
 mod syscall;
 
+pub use connections::Connection;
 pub use datapath::{Datapath, Error, Forward, Room, RunResult, Way};
 pub use explain::{Conversation, Explanation, KnownFlow};
 pub use flows::{Sweep, Tally};

@@ -27,6 +27,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// (destination MAC, source MAC, interface, MTU)
 type Hop = ([u8; 6], [u8; 6], u32, u32);
 /// ([(real, active, inactive)], live, ended)
+/// (protocol, client, service, real, state, seconds until it expires)
+type ConnectionRow = (u8, (String, u16), (String, u16), u32, &'static str, u32);
 type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
 /// (kind, port, with checksum, source address)
 type TunnelRow = (String, u16, bool, String);
@@ -395,6 +397,26 @@ impl Datapath {
             .map(|(index, tally)| (index, tally.active, tally.inactive))
             .collect();
         Ok((tallies, sweep.live, sweep.ended))
+    }
+
+    fn connections(&self, py: Python<'_>, most: usize) -> PyResult<Vec<ConnectionRow>> {
+        let found = py
+            .detach(|| self.lock().connections(most))
+            .map_err(raised)?;
+        let end = |(address, port): (IpAddr, u16)| (address.to_string(), port);
+        Ok(found
+            .into_iter()
+            .map(|one| {
+                (
+                    one.protocol,
+                    end(one.client),
+                    end(one.service),
+                    one.real,
+                    one.state,
+                    one.expires_s,
+                )
+            })
+            .collect())
     }
 
     fn start_sync(

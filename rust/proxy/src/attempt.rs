@@ -2,6 +2,7 @@
 
 use crate::address::Bind;
 use crate::balance::{Change, Group, Lease};
+use crate::budget::Budget;
 use crate::conn::{Client, Phase, Step, Waiting};
 use crate::core::Core;
 use crate::exchange::{Answer, Exchange};
@@ -40,6 +41,9 @@ impl Client {
     fn choose_peer(&mut self, core: &mut Core, exchange: &mut Exchange) {
         self.ask_for_body(exchange);
         if let Some(forward) = self.forward.take() {
+            if let Some(budget) = &forward.group.retries {
+                budget.note_request();
+            }
             self.next_peer(core, exchange, forward, 502);
         }
     }
@@ -57,7 +61,9 @@ impl Client {
             Some(tries) => tries.min(forward.group.tries()),
         };
         while forward.tried.is_empty()
-            || forward.tried.len() < most && core.now_ms < forward.until_ms
+            || forward.tried.len() < most
+                && core.now_ms < forward.until_ms
+                && forward.group.retries.as_ref().is_none_or(Budget::take)
         {
             let Some(peer) = pick(core, &forward) else {
                 if self.queues(core, &mut forward) {

@@ -12,6 +12,7 @@
 //! its share over `slow_start`.
 
 use crate::address::Address;
+use crate::budget::Budget;
 use crate::hash::points;
 use crate::method::Method;
 use crate::sticky::Sticky;
@@ -121,6 +122,7 @@ pub struct Group {
     pub sticky: Option<Sticky>,
     /// How many requests may wait for a peer, and how long.
     pub queue: Option<(usize, u64)>,
+    pub retries: Option<Budget>,
     pub points: Vec<(u32, usize)>,
     states: Mutex<Vec<State>>,
     waiting: Mutex<VecDeque<(u64, Arc<OwnedFd>)>>,
@@ -137,6 +139,7 @@ impl Group {
             method: Method::Turn,
             sticky: None,
             queue: None,
+            retries: None,
             points: Vec::new(),
             states: Mutex::new(states),
             waiting: Mutex::default(),

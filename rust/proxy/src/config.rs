@@ -14,6 +14,9 @@ pub struct Config {
     pub limits: Limits,
     #[serde(default)]
     pub stream: Stream,
+    /// How long connections from before a reload may go on; None: for ever.
+    #[serde(default)]
+    pub shutdown_timeout_ms: Option<u64>,
     /// Where relative paths that requests name begin.
     #[serde(default)]
     pub directory: String,
@@ -303,6 +306,14 @@ pub struct Location {
     pub real_ip: Option<RealIp>,
     #[serde(default)]
     pub absolute_redirect: Option<bool>,
+    /// (path, level); None: those of the whole configuration.
+    #[serde(default)]
+    pub errors: Option<Vec<(String, String)>>,
+    #[serde(default = "yes")]
+    pub log_not_found: bool,
+    /// Of paths that alias replaces: how many bytes; None: it stands for the whole path.
+    #[serde(default)]
+    pub alias_skip: Option<usize>,
     /// auth_request: the path that is asked for leave.
     #[serde(default)]
     pub auth: Option<String>,
@@ -313,14 +324,6 @@ pub struct Location {
     pub mirrors: Vec<String>,
     #[serde(default)]
     pub mirror_body: bool,
-    /// (path, level); None: those of the whole configuration.
-    #[serde(default)]
-    pub errors: Option<Vec<(String, String)>>,
-    #[serde(default = "yes")]
-    pub log_not_found: bool,
-    /// Of paths that alias replaces: how many bytes; None: it stands for the whole path.
-    #[serde(default)]
-    pub alias_skip: Option<usize>,
     #[serde(default)]
     pub manner: Box<Manner>,
     /// limit_except: the methods that it lets pass, and what holds for the others.
@@ -508,6 +511,9 @@ pub struct Upstream {
     /// How many requests wait for a peer, and for how many ms.
     #[serde(default)]
     pub queue: Option<(usize, u64)>,
+    /// Retries, in percent of the requests.
+    #[serde(default)]
+    pub retry_percent: Option<u32>,
 }
 
 fn thousand() -> u64 {

@@ -254,7 +254,9 @@ impl Client {
         self.count_as(core, at);
         // A head must be whole in time however its bytes trickle in; so must lingering end.
         let waiting = match waiting {
-            Waiting::ClientSend if self.pause_ms > 0 => Waiting::Rate(self.pause_ms),
+            Waiting::ClientSend | Waiting::PeerRead(_) if self.pause_ms > 0 => {
+                Waiting::Rate(self.pause_ms)
+            }
             other => other,
         };
         let fixed = matches!(waiting, Waiting::Head | Waiting::Linger | Waiting::Delay(_));
@@ -453,14 +455,14 @@ impl Client {
     }
 
     fn send_file(&mut self, core: &mut Core, exchange: &mut Exchange) -> Step {
-        let inner = self.inner.is_some();
         for _ in 0..ROUNDS {
             let most = self.allowance();
             let Answer::File { fd, offset, left } = &mut exchange.answer else {
                 return Step::Close;
             };
-            if inner {
+            if self.inner.is_some() {
                 *left = 0;
+                exchange.parts.clear();
             }
             if *left == 0 {
                 if let Some((head, from, count)) = exchange.parts.pop_front() {

@@ -235,13 +235,13 @@ impl Client {
     pub fn begin(&mut self, core: &mut Core, mut exchange: Box<Exchange>) -> Step {
         let snapshot = core.snapshot.clone();
         self.phase = Phase::Serving;
+        if snapshot.wants_connections {
+            self.count_as(core, At::Writing);
+        }
         if self.inner.is_some() {
             self.begin_inner(core, &mut exchange);
             self.exchange = Some(exchange);
             return Step::Again;
-        }
-        if snapshot.wants_connections {
-            self.count_as(core, At::Writing);
         }
         let matched = Matched {
             captures: &mut exchange.captures,

@@ -1,10 +1,7 @@
 //! The parsers against mutated input: they refuse or understand, never panic, and what they make of
 //! it does not depend on how it was cut. Seeded, so that a failure comes again.
 
-use crate::chunked::{self, Chunked};
-use crate::config::Limits;
-use crate::request::Request;
-use crate::response::{self, Passing};
+use crate::{chunked, fuzzing};
 
 const ROUNDS: u64 = 40_000;
 
@@ -62,12 +59,19 @@ const WORDS: [&[u8]; 14] = [
     b"0\r\n\r\n",
 ];
 
-fn limits() -> Limits {
-    serde_json::from_str(
-        r#"{"body_size": 1000, "header_line": 8192, "header_timeout_ms": 1, "body_timeout_ms": 1,
-            "send_timeout_ms": 1}"#,
-    )
-    .unwrap()
+fn mutated(seed: u64, seeds: &[&[u8]], mut holds: impl FnMut(&[u8], u64) -> bool) {
+    let mut random = Random(seed);
+    let mut understood = 0;
+    for round in 0..ROUNDS {
+        let input = random.mutate(seeds[(round % seeds.len() as u64) as usize], &WORDS);
+        let result =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(&input, round)));
+        match result {
+            Ok(meant) => understood += u64::from(meant),
+            Err(_) => panic!("round {round}: {}", input.escape_ascii()),
+        }
+    }
+    assert!(understood > ROUNDS / 100, "the mutations are too wild");
 }
 
 #[test]
@@ -77,36 +81,7 @@ fn a_request_is_refused_or_framed_without_doubt() {
         b"POST http://h/x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
         b"PUT / HTTP/1.0\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\nX: \xff\r\n\r\n",
     ];
-    let (limits, mut random) = (limits(), Random(6));
-    let mut understood = 0;
-    for round in 0..ROUNDS {
-        let input = random.mutate(seeds[(round % 3) as usize], &WORDS);
-        let mut request = Request::default();
-        let Ok(Some(length)) = request.parse(&input, &limits) else {
-            continue;
-        };
-        understood += 1;
-        assert!(length <= input.len());
-        let head = &input[..length];
-        let named = |name: &[u8]| {
-            let lines = request.headers.iter();
-            let found = lines.filter(|line| request.at(&line.name).eq_ignore_ascii_case(name));
-            found.count()
-        };
-        let (lengths, codings) = (named(b"content-length"), named(b"transfer-encoding"));
-        let text = String::from_utf8_lossy(head);
-        assert!(lengths + codings <= 1, "round {round}: {text}");
-        assert!(named(b"host") <= 1, "round {round}: {text}");
-        assert!(request.uri.starts_with(b"/"), "round {round}: {text}");
-        let mut parts = request.uri.split(|byte| *byte == b'/');
-        assert!(!parts.any(|part| part == b".."), "round {round}: {text}");
-        for line in &request.headers {
-            let value = request.at(&line.value);
-            let breaks = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-            assert!(!value.iter().any(breaks), "round {round}: {text}");
-        }
-    }
-    assert!(understood > ROUNDS / 100, "the mutations are too wild");
+    mutated(6, &seeds, |input, _| fuzzing::request(input));
 }
 
 #[test]
@@ -115,30 +90,9 @@ fn an_answer_is_refused_or_passed_on_with_one_head() {
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: s\r\nConnection: close\r\n\r\nhello",
         b"HTTP/1.0 302 Found\r\nLocation: http://up/x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ];
-    let mut random = Random(7);
-    let mut understood = 0;
-    for round in 0..ROUNDS {
-        let input = random.mutate(seeds[(round % 2) as usize], &WORDS);
-        let passing = Passing {
-            server: "trimaran",
-            date: "D",
-            upgrade: round % 4 == 0,
-            redirect: (b"http://up/", b"/"),
-            absolute: &|path| path.to_vec(),
-            rules: None,
-        };
-        let mut out = Vec::new();
-        let Ok(Some(head)) = response::pass_head(&input, false, &passing, &mut out) else {
-            continue;
-        };
-        understood += 1;
-        assert!(head.length <= input.len());
-        let text = String::from_utf8_lossy(&out);
-        assert!(!text.contains("\r\n\r\n"), "round {round}: {text}");
-        let bare = text.replace("\r\n", "");
-        assert!(!bare.contains(['\r', '\n', '\0']), "round {round}: {text}");
-    }
-    assert!(understood > ROUNDS / 100, "the mutations are too wild");
+    mutated(7, &seeds, |input, round| {
+        fuzzing::answer(input, round % 4 == 0)
+    });
 }
 
 #[test]
@@ -147,23 +101,24 @@ fn chunks_mean_the_same_however_they_are_cut() {
     chunked::encode(&mut seed, b"hello, world");
     chunked::encode(&mut seed, &[b'x'; 40]);
     seed.extend_from_slice(b"1;ext=\"q\"\r\ny\r\n0\r\nTrailer: t\r\n\r\nnext");
-    let mut random = Random(8);
-    for round in 0..ROUNDS {
-        let input = random.mutate(&seed, &WORDS);
-        let read = |sizes: &mut dyn FnMut() -> usize| {
-            let (mut decoder, mut body, mut at) = (Chunked::default(), Vec::new(), 0);
-            while at < input.len() && !decoder.done() {
-                let end = (at + sizes()).min(input.len());
-                let used = decoder.decode(&input[at..end], |part| body.extend_from_slice(part));
-                match used {
-                    Ok(used) => at += used,
-                    Err(_) => return None,
-                }
-            }
-            Some((body, at, decoder.done()))
-        };
-        let whole = read(&mut || input.len());
-        let cut = read(&mut || 1 + random.below(7));
-        assert_eq!(whole, cut, "round {round}: {input:?}");
-    }
+    let mut sizes = Random(9);
+    mutated(8, &[&seed], |input, _| {
+        fuzzing::chunks(input, || 1 + sizes.below(7))
+    });
+}
+
+#[test]
+fn a_proxy_header_is_refused_or_as_long_as_it_says() {
+    let seeds: [&[u8]; 3] = [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\nGET / HTTP/1.1\r\n\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x12\xc0\0\x02\x01\xc0\0\x02\x02\0\x7b\x16\x2e\x02\0\x03abcGET",
+    ];
+    mutated(10, &seeds, |input, _| fuzzing::proxy_header(input));
+}
+
+#[test]
+fn a_template_is_refused_or_compiled() {
+    let seeds: [&[u8]; 2] = [b"$host-${scheme}://$arg_a$1", b"plain $uri$is_args$args"];
+    mutated(11, &seeds, |input, _| fuzzing::template(input));
 }

@@ -41,6 +41,19 @@ pub struct Verdict {
 }
 
 impl Inner {
+    #[cfg(test)]
+    pub fn asked_by(asker: (u32, u64)) -> Inner {
+        Inner {
+            snapshot: Arc::new(Snapshot::compile(crate::worker::tests::SNAPSHOT, None).unwrap()),
+            server: 0,
+            uri: b"/".to_vec(),
+            id: 0,
+            body: Body::default(),
+            slots: Vec::new(),
+            asker: Some(asker),
+        }
+    }
+
     /// What whoever asked is told when this request ends without an answer.
     pub fn broken(&self) -> Option<Verdict> {
         self.asker.map(|asker| Verdict {

@@ -8,6 +8,7 @@ mod address;
 mod answer;
 mod attempt;
 mod balance;
+mod budget;
 mod chunked;
 mod config;
 mod conn;
@@ -53,6 +54,8 @@ mod upload;
 mod vars;
 mod worker;
 
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile;
 
@@ -78,6 +81,8 @@ pub(crate) struct Shared {
     stream_doors: Mutex<Doors>,
     generation: AtomicU64,
     stop_at_ms: AtomicU64, // u64::MAX: not stopping
+    /// Connections older than the first moment end at the second (worker_shutdown_timeout).
+    cut: Mutex<Option<(u64, u64)>>,
     counters: Counters,
     /// One for each worker.
     gauges: Vec<Gauge>,
@@ -96,6 +101,10 @@ impl Shared {
 
     fn doors(&self) -> Doors {
         lock(&self.doors).clone()
+    }
+
+    fn cut(&self) -> Option<(u64, u64)> {
+        *lock(&self.cut)
     }
 
     fn stream_doors(&self) -> Doors {
@@ -147,6 +156,7 @@ impl Engine {
             stream_doors: Mutex::new(Arc::new(stream_doors)),
             generation: AtomicU64::new(0),
             stop_at_ms: AtomicU64::new(u64::MAX),
+            cut: Mutex::new(None),
             counters: Counters::default(),
             gauges: (0..workers.max(1)).map(|_| Gauge::default()).collect(),
             events: Mutex::new(VecDeque::new()),
@@ -205,6 +215,10 @@ impl Engine {
             let held: Vec<_> = doors.iter().chain(stream_doors.iter()).cloned().collect();
             let (stream, http) = apart(refit(&held, listeners)?, &snapshot);
             (*doors, *stream_doors) = (Arc::new(http), Arc::new(stream));
+        }
+        if let Some(ms) = snapshot.shutdown_timeout_ms {
+            let now_ms = sys::now_ms();
+            *lock(&self.shared.cut) = Some((now_ms, now_ms + ms));
         }
         *current = Arc::new(snapshot);
         drop(current);

@@ -271,10 +271,6 @@ impl Compiler<'_> {
             try_files,
             real_ip,
             absolute_redirect: location.absolute_redirect.unwrap_or(true),
-            auth,
-            auth_sets,
-            mirrors,
-            mirror_body: location.mirror_body,
             errors,
             log_not_found: location.log_not_found,
             alias_skip: location.alias_skip,
@@ -282,6 +278,10 @@ impl Compiler<'_> {
             except,
             body_timeout_ms: location.body_timeout_ms,
             send_timeout_ms: location.send_timeout_ms,
+            auth,
+            auth_sets,
+            mirrors,
+            mirror_body: location.mirror_body,
         });
         Ok(self.locations.len() - 1)
     }

@@ -150,7 +150,9 @@ impl Map {
         match &self.kind {
             Kind::Geo { networks, default } => {
                 let text = std::str::from_utf8(&key).unwrap_or("");
-                let address: Option<IpAddr> = text.parse().ok();
+                // What is no address is looked up as the last one, as in nginx.
+                let none = IpAddr::from([255; 4]);
+                let address: Option<IpAddr> = Some(text.parse().unwrap_or(none));
                 let address = address.map(|address| self.behind(address, context));
                 let found = address
                     .and_then(|address| networks.iter().find(|(network, _)| network.has(&address)));

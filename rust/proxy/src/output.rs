@@ -33,19 +33,11 @@ impl Client {
     }
 
     fn send_overflow(&mut self) -> bool {
-        loop {
-            let most = self.allowance();
-            let overflow = self.overflow.as_mut().filter(|found| found.held() > 0);
-            let Some(overflow) = overflow else {
-                return true;
-            };
-            if most == 0 {
-                return false;
-            }
+        while let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
             if !self.writable {
                 return false;
             }
-            let result = overflow.send(&self.fd, most);
+            let result = overflow.send(&self.fd);
             match self.note_sent(result) {
                 Some(0) => self.broken = true, // the file became shorter
                 Some(_) => continue,
@@ -55,6 +47,7 @@ impl Client {
                 return false;
             }
         }
+        true
     }
 
     /// Nothing waits for the client.
@@ -65,7 +58,7 @@ impl Client {
 
     /// Send `data` behind what is pending; what cannot go now becomes pending.
     pub fn send_through(&mut self, data: &[u8]) {
-        if data.len() <= 8 << 10 || !self.writable || self.rate > 0 || self.inner.is_some() {
+        if data.len() <= 8 << 10 || !self.writable || self.inner.is_some() || self.rate > 0 {
             self.out.extend_from_slice(data);
             self.flush();
             return;

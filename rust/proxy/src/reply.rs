@@ -9,6 +9,7 @@ use crate::forward::{Fault, Forward};
 use crate::pipe;
 use crate::request::Method;
 use crate::response::{self, Framing, Passing, PeerHead};
+use crate::slow::no_room;
 use crate::sys;
 use std::io::ErrorKind;
 
@@ -84,7 +85,12 @@ impl Client {
         core.scratch = scratch;
         if matches!(forward.reply, Reply::Done) {
             if forward.chunk {
-                self.end_chunks_behind(exchange)?;
+                let start = self.out.len();
+                self.end_chunks(exchange);
+                if let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
+                    overflow.append(&self.out[start..]).map_err(no_room)?;
+                    self.out.truncate(start);
+                }
             }
             self.flush();
         }

@@ -23,6 +23,8 @@ pub enum Target {
     Slot(usize),
     Args,
     Rate,
+    /// The value of a map, from here on.
+    Map(usize),
 }
 
 pub struct Rewrite {
@@ -99,7 +101,9 @@ pub fn compile(
                 Code::Return(status, Template::compile(&text, scope)?)
             }
             config::Code::Set { variable, value } => {
+                let map = scope.maps.get(&variable).map(|map| Target::Map(*map));
                 let target = match scope.slots.get(&variable) {
+                    _ if map.is_some() => map.unwrap_or(Target::Args),
                     Some(slot) => Target::Slot(*slot),
                     None if variable == "args" => Target::Args,
                     None if variable == "limit_rate" => Target::Rate,
@@ -227,6 +231,14 @@ fn go(
                 let value = value.value(&view.context(exchange));
                 exchange.request.set_args(&value);
                 exchange.rewritten = true;
+            }
+            Code::Set(Target::Map(map), value) => {
+                let value = value.value(&view.context(exchange));
+                let mapped = exchange.mapped.get_mut();
+                if mapped.len() <= *map {
+                    mapped.resize(*map + 1, None);
+                }
+                mapped[*map] = Some(value);
             }
             Code::Set(Target::Rate, value) => {
                 let value = value.value(&view.context(exchange));

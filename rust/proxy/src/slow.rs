@@ -1,6 +1,7 @@
 //! Answers for clients that are slower than their peers: by a pipe as they come, and what the client
 //! does not take in memory, then in a file, so that the peer is free.
 
+use crate::chunked;
 use crate::conn::Client;
 use crate::core::Core;
 use crate::exchange::Exchange;
@@ -108,7 +109,7 @@ impl Client {
         self.out_at = 0;
         let result = self.pass(core, exchange, forward, data);
         if matches!(forward.reply, Reply::Done) && forward.chunk {
-            self.end_chunks(exchange);
+            self.out.extend_from_slice(chunked::END);
             forward.chunk = false;
         }
         let more = std::mem::replace(&mut self.out, held.0);
@@ -124,17 +125,6 @@ impl Client {
             Some(overflow) => overflow.append(&more).map_err(no_room),
             None => Ok(()),
         }
-    }
-
-    /// The last chunk, behind whatever waits.
-    pub fn end_chunks_behind(&mut self, exchange: &mut Exchange) -> Result<(), Fault> {
-        let from = self.out.len();
-        self.end_chunks(exchange);
-        if let Some(overflow) = self.overflow.as_mut().filter(|found| found.held() > 0) {
-            let end = self.out.split_off(from);
-            overflow.append(&end).map_err(no_room)?;
-        }
-        Ok(())
     }
 }
 

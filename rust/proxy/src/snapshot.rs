@@ -3,6 +3,7 @@
 use crate::access::Network;
 use crate::address::Address;
 use crate::balance::{Group, Keepalive, Peer};
+use crate::budget::Budget;
 use crate::config::{self, Config, Limits};
 use crate::errors::{self, Errors};
 use crate::filters;
@@ -34,16 +35,17 @@ pub struct Snapshot {
     pub maps: Vec<Map>,
     pub zones: Zones,
     pub stream: Stream,
+    pub shutdown_timeout_ms: Option<u64>,
     /// Some template looks at the head of the answer, or at that of the peer's.
     pub wants_sent: bool,
     pub wants_reply: bool,
-    pub wants_body: bool,
     /// What connections are at is asked for: those that serve are to be counted as such.
     pub wants_connections: bool,
     pub errors: Errors,
     directory: String,
     /// Some server has limits of its own.
     own_limits: bool,
+    pub wants_body: bool,
     addresses: HashMap<SocketAddr, Names>,
     logs: HashMap<String, Arc<Sink>>,
 }
@@ -101,11 +103,6 @@ pub struct Location {
     /// (whom to believe, the header's name, through all that are believed)
     pub real_ip: Option<(Vec<Network>, Vec<u8>, bool)>,
     pub absolute_redirect: bool,
-    pub auth: Option<Template>,
-    /// (slot, or None for $args; value)
-    pub auth_sets: Vec<(Option<usize>, Template)>,
-    pub mirrors: Vec<Template>,
-    pub mirror_body: bool,
     pub errors: Option<Errors>,
     pub log_not_found: bool,
     pub alias_skip: Option<usize>,
@@ -114,6 +111,11 @@ pub struct Location {
     pub except: Option<(Vec<Vec<u8>>, usize)>,
     pub body_timeout_ms: Option<u64>,
     pub send_timeout_ms: Option<u64>,
+    pub auth: Option<Template>,
+    /// (slot, or None for $args; value)
+    pub auth_sets: Vec<(Option<usize>, Template)>,
+    pub mirrors: Vec<Template>,
+    pub mirror_body: bool,
 }
 
 pub struct ErrorPage {
@@ -225,10 +227,11 @@ impl Snapshot {
             maps,
             zones,
             stream,
+            shutdown_timeout_ms: config.shutdown_timeout_ms,
             wants_sent: scope.wants_sent.get(),
             wants_reply: scope.wants_reply.get(),
-            wants_body: scope.wants_body.get(),
             wants_connections: scope.wants_connections.get() || has_status,
+            wants_body: scope.wants_body.get(),
             addresses,
             logs,
         })
@@ -474,6 +477,7 @@ fn group(
         .map(|sticky| Sticky::compile(sticky, scope))
         .transpose()?;
     group.queue = upstream.queue;
+    group.retries = upstream.retry_percent.map(Budget::new);
     group.build();
     if let Some(old) = old {
         group.inherit(old);

@@ -56,9 +56,9 @@ impl TempFile {
     }
 
     /// Send what lies behind `at`.
-    pub fn send(&self, to: &OwnedFd, at: u64, most: u64) -> io::Result<usize> {
+    pub fn send(&self, to: &OwnedFd, at: u64) -> io::Result<usize> {
         let mut position = at;
-        sys::send_file(to, &self.file, &mut position, (self.length - at).min(most))
+        sys::send_file(to, &self.file, &mut position, self.length - at)
     }
 }
 
@@ -161,7 +161,7 @@ impl Body {
     /// Send what lies behind `at`.
     pub fn send(&self, to: &OwnedFd, at: u64) -> io::Result<usize> {
         match &self.file {
-            Some(file) => file.send(to, at, u64::MAX),
+            Some(file) => file.send(to, at),
             None => sys::send(to, &self.memory[at as usize..], false),
         }
     }
@@ -206,9 +206,8 @@ impl Overflow {
         Ok(())
     }
 
-    /// Send on at most `most` bytes.
-    pub fn send(&mut self, to: &OwnedFd, most: usize) -> io::Result<usize> {
-        let count = self.file.send(to, self.sent, most as u64)?;
+    pub fn send(&mut self, to: &OwnedFd) -> io::Result<usize> {
+        let count = self.file.send(to, self.sent)?;
         self.sent += count as u64;
         if self.held() == 0 {
             self.file.clear()?;

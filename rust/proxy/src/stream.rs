@@ -53,6 +53,8 @@ pub struct Worker {
     free: Vec<u32>,
     live: usize,
     generation: u64,
+    /// Sessions older than the first moment end at the second.
+    cut: Option<(u64, u64)>,
     stopping: bool,
 }
 
@@ -83,6 +85,7 @@ impl Worker {
             slots: Vec::new(),
             free: Vec::new(),
             live: 0,
+            cut: None,
             stopping: false,
         };
         worker.change_doors();
@@ -106,6 +109,7 @@ impl Worker {
             for index in due.drain(..) {
                 self.drive(index, |session, core| session.timed_out(core));
             }
+            self.cut_old();
             self.core.logs.flush(true);
         }
         self.core.logs.flush(true);
@@ -115,10 +119,23 @@ impl Worker {
         if !self.core.again.is_empty() {
             return 0;
         }
-        match self.core.wheel.wait_ms(self.core.now_ms) {
+        let cut = self.cut.map(|cut| cut.1.saturating_sub(self.core.now_ms));
+        let timer = self.core.wheel.wait_ms(self.core.now_ms);
+        match timer.into_iter().chain(cut).min() {
             Some(ms) => ms.clamp(1, if self.stopping { 50 } else { 1000 }) as i32,
             None if self.stopping => 50,
             None => -1,
+        }
+    }
+
+    /// worker_shutdown_timeout is over: whoever came before the reload goes.
+    fn cut_old(&mut self) {
+        let Some((before_ms, _)) = self.cut.filter(|cut| self.core.now_ms >= cut.1) else {
+            return;
+        };
+        self.cut = None;
+        for index in 0..self.slots.len() as u32 {
+            self.drive(index, |session, _| session.started_ms > before_ms);
         }
     }
 
@@ -131,6 +148,7 @@ impl Worker {
         let generation = self.core.shared.generation.load(Relaxed);
         if generation != self.generation {
             self.generation = generation;
+            self.cut = self.core.shared.cut();
             self.core.snapshot = self.core.shared.snapshot();
             self.change_doors();
         }

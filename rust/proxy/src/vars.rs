@@ -19,8 +19,8 @@ pub struct Scope {
     pub maps: HashMap<String, usize>,
     pub wants_sent: Cell<bool>,
     pub wants_reply: Cell<bool>,
-    pub wants_body: Cell<bool>,
     pub wants_connections: Cell<bool>,
+    pub wants_body: Cell<bool>,
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Worker {
     accepting: bool,
     accept_again_ms: u64,
     generation: u64,
+    /// Connections older than the first moment end at the second.
+    cut: Option<(u64, u64)>,
     swept_s: u64,
 }
 
@@ -55,6 +57,7 @@ impl Worker {
             accepting: false,
             accept_again_ms: 0,
             generation,
+            cut: None,
             swept_s: 0,
         };
         let wake = token(Kind::Wake, 0, 0);
@@ -81,6 +84,7 @@ impl Worker {
                 self.time_up(index);
             }
             self.serve_inner();
+            self.cut_old();
             self.core.logs.flush(false);
             self.sweep();
         }
@@ -91,7 +95,11 @@ impl Worker {
         if !self.core.again.is_empty() {
             return 0;
         }
+        let cut = self
+            .cut
+            .map_or(u64::MAX, |cut| cut.1.saturating_sub(self.core.now_ms));
         let timer = self.core.wheel.wait_ms(self.core.now_ms).unwrap_or(1000);
+        let timer = timer.min(cut);
         timer.clamp(1, if self.core.stopping { 50 } else { 1000 }) as i32
     }
 
@@ -104,6 +112,7 @@ impl Worker {
         let generation = self.core.shared.generation.load(Relaxed);
         if generation != self.generation {
             self.generation = generation;
+            self.cut = self.core.shared.cut();
             self.core.snapshot = self.core.shared.snapshot();
             let doors = self.core.shared.doors();
             if !Arc::ptr_eq(&doors, &self.listeners) && !self.core.stopping {
@@ -292,8 +301,8 @@ impl Worker {
         let before = counters.connections.fetch_add(1, Relaxed);
         let mut client = Box::new(Client::new(fd, index, address, local));
         client.serial = before + 1;
-        client.expects_proxy = self.core.snapshot.expects_proxy(&client.local);
         client.since_ms = self.core.now_ms;
+        client.expects_proxy = self.core.snapshot.expects_proxy(&client.local);
         self.drive(index, client, |client, core| client.drive(core));
     }
 
@@ -415,6 +424,26 @@ impl Worker {
         self.core.shared.counters.closed.fetch_add(1, Relaxed);
     }
 
+    /// worker_shutdown_timeout is over: whoever came before the reload goes.
+    fn cut_old(&mut self) {
+        let Some((before_ms, _)) = self.cut.filter(|cut| self.core.now_ms >= cut.1) else {
+            return;
+        };
+        self.cut = None;
+        for index in 0..self.slots.len() as u32 {
+            let slot = &mut self.slots[index as usize];
+            if slot
+                .client
+                .as_deref()
+                .is_some_and(|client| client.since_ms <= before_ms)
+            {
+                if let Some(client) = slot.client.take() {
+                    self.drive(index, client, |_, _| false);
+                }
+            }
+        }
+    }
+
     /// Once a second: the log, old idle connections. And a paused door opens again.
     fn sweep(&mut self) {
         if !self.accepting && !self.core.stopping && self.core.now_ms >= self.accept_again_ms {
@@ -430,3 +459,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -5,6 +5,7 @@ use crate::balance::Group;
 use crate::config;
 use crate::limits::{CountLimit, Zones};
 use crate::log;
+use crate::rewrite::Target;
 use crate::sink::Sink;
 use crate::snapshot::{open_log, Snapshot};
 use crate::vars::{Escape, Scope, Template};
@@ -22,8 +23,7 @@ pub struct Server {
     pub action: Action,
     pub access: Vec<(bool, Network)>,
     pub counts: Vec<CountLimit>,
-    /// (slot, value)
-    pub sets: Vec<(usize, Template)>,
+    pub sets: Vec<(Target, Template)>,
     pub logs: Vec<log::Target>,
 }
 
@@ -109,9 +109,12 @@ fn compile_server(
     }
     let mut sets = Vec::new();
     for (name, value) in &server.sets {
-        let slot = scope.slots.get(name);
-        let slot = slot.ok_or_else(|| format!("set: '${name}' cannot be changed"))?;
-        sets.push((*slot, Template::compile(value, scope)?));
+        let target = match (scope.maps.get(name), scope.slots.get(name)) {
+            (Some(map), _) => Target::Map(*map),
+            (None, Some(slot)) => Target::Slot(*slot),
+            (None, None) => return Err(format!("set: '${name}' cannot be changed")),
+        };
+        sets.push((target, Template::compile(value, scope)?));
     }
     let mut targets = Vec::new();
     for each in server.logs {

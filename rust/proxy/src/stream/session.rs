@@ -15,6 +15,7 @@ use crate::balance::{Change, Group, Keepalive, Lease, Peer};
 use crate::limits::Place;
 use crate::manner::size;
 use crate::request::Request;
+use crate::rewrite::Target;
 use crate::snapshot::Snapshot;
 use crate::sys;
 use crate::vars::{Captures, Context, More, Template, Try};
@@ -179,12 +180,17 @@ impl Session {
             self.status = 403;
             return false;
         }
-        for (slot, value) in &server.sets {
+        for (target, value) in &server.sets {
             let value = self.value(value);
-            if self.slots.len() <= *slot {
-                self.slots.resize(*slot + 1, None);
+            let (values, index) = match target {
+                Target::Map(map) => (self.mapped.get_mut(), *map),
+                Target::Slot(slot) => (&mut self.slots, *slot),
+                Target::Args | Target::Rate => continue,
+            };
+            if values.len() <= index {
+                values.resize(index + 1, None);
             }
-            self.slots[*slot] = Some(value);
+            values[index] = Some(value);
         }
         match &server.action {
             Action::Return(text) => {
