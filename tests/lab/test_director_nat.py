@@ -144,6 +144,8 @@ def test_tcp_and_udp_through_other_ports_and_back(site: NatSite, hook: str) -> N
     role = start(site, hook=hook)
     for vip in (VIP, VIP6):
         wait_until("both answer", lambda vip=vip: {site.name(vip), site.name(vip)} == {"r1", "r2"})
+    before = role.status()["drops"]  # the first may come before the real servers' MACs are known
+    for vip in (VIP, VIP6):
         with site.dial(vip, PORT) as connection:
             assert len({says(connection) for _ in range(5)}) == 1
         assert upload(site, vip) == hashlib.sha256(UPLOADED).hexdigest()
@@ -151,7 +153,7 @@ def test_tcp_and_udp_through_other_ports_and_back(site: NatSite, hook: str) -> N
     status = role.status()
     assert {row["forward"] for row in status["services"][0]["real_servers"]} == {"Masq"}
     assert "-> 192.0.2.11:9000              Masq    1 " in listing(status)
-    assert not any(status["drops"].values()), status["drops"]
+    assert status["drops"] == before
     assert status["hook"] == hook
 
 

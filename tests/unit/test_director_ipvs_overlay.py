@@ -161,14 +161,14 @@ def test_the_directors_changes_have_them_and_drop_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("switches", "word", "forward", "port", "tunnel"),
+    ("switches", "word", "forward", "port", "tunnel", "wraps"),
     [
         (
             "10.0.0.13 -i --tun-type gue --tun-port 6080 --tun-csum",
-            "Tunnel", "tunnel", 80, TunnelSettings("gue", 6080, True),
+            "Tunnel", "tunnel", 80, TunnelSettings("gue", 6080, True), "gue:6080:+c",
         ),
-        ("10.0.0.13:8080 -m", "Masq", "nat", 8080, None),
-        ("10.0.0.13 -g", "Route", "dr", 80, None),
+        ("10.0.0.13:8080 -m", "Masq", "nat", 8080, None, "n/a"),
+        ("10.0.0.13 -g", "Route", "dr", 80, None, "n/a"),
     ],
 )  # fmt: skip
 def test_a_method_is_the_same_everywhere(
@@ -178,6 +178,7 @@ def test_a_method_is_the_same_everywhere(
     forward: str,
     port: int,
     tunnel: TunnelSettings | None,
+    wraps: str,
 ) -> None:
     session.do(f"-a -t {VIP} -r {switches}")
     (one,) = session.overlay.over((WEB,))
@@ -193,5 +194,5 @@ def test_a_method_is_the_same_everywhere(
     shown = state({"services": [{**place, "real_servers": [row]}]})
     assert shown.services[0].destinations[0].destination == destination(real)
     assert table(shown, View.TUNNELS).splitlines()[-1] == (
-        "  -> 10.0.0.13:80                 Tunnel  gue:6080:+c   1      2          3         "
+        f"  -> {f'10.0.0.13:{port}':<28} {word:<7} {wraps:<13} 1      2          3         "
     )
