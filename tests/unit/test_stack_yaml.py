@@ -348,6 +348,15 @@ def test_what_a_scheduler_cannot_do_is_said_where_it_stands(line: str, expected:
     assert said.startswith("stack.yaml:25:") and expected in said
 
 
+@pytest.mark.parametrize("forward", ["dr", "nat"])
+def test_one_packet_and_nat_are_warned_of(forward: str) -> None:
+    changed = TEXT.replace("protocol: tcp", "protocol: udp\n    one_packet: true", 1)
+    changed = changed.replace("forward: dr", f"forward: {forward}", 1)
+    _, notes = read_stack(changed, "stack.yaml")
+    said = [note.message for note in notes if "one_packet" in note.message]
+    assert bool(said) == (forward == "nat")
+
+
 def test_thresholds_must_leave_room() -> None:
     text = TEXT.replace("weight: 1}", "weight: 1, upper_threshold: 3, lower_threshold: 4}", 1)
     (said,) = problems(text)

@@ -6,7 +6,7 @@ from trimaran.stack.balancing import scheduler_of
 from trimaran.stack.finding import Finding
 from trimaran.stack.model import Stack, VirtualService
 from trimaran.stack.nearest import suggestion
-from trimaran.stack.resolve import listen_addresses
+from trimaran.stack.resolve import forward_of, listen_addresses
 
 BY_DESTINATION = {"dh", "lblc", "lblcr"}
 
@@ -16,9 +16,8 @@ def balancing(stack: Stack) -> Iterator[Finding]:
     for name, service in stack.virtual_services.items():
         path = ("virtual_services", name)
         yield from _flags(path, service)
-        if service.one_packet and service.protocol != "udp":
-            message = "one_packet is for UDP: a TCP connection has more than one packet"
-            yield Finding((*path, "one_packet"), message, "leave it out")
+        if service.one_packet:
+            yield from _one_packet((*path, "one_packet"), service)
         yield from _persistence(stack, path, service)
         yield from _thresholds(path, service)
         if service.scheduler in BY_DESTINATION:
@@ -27,6 +26,16 @@ def balancing(stack: Stack) -> Iterator[Finding]:
                 "have one real server"
             )
             yield Finding((*path, "scheduler"), message, "sh and mh choose by client", fatal=False)
+
+
+def _one_packet(path: tuple[str, ...], service: VirtualService) -> Iterator[Finding]:
+    if service.protocol != "udp":
+        message = "one_packet is for UDP: a TCP connection has more than one packet"
+        yield Finding(path, message, "leave it out")
+    elif any(forward_of(service, each)[0] == "nat" for each in service.real_servers.values()):
+        message = "one_packet keeps no flow, by which answers through NAT are recognised"
+        help_ = "leave it out, unless the real servers do not answer"
+        yield Finding(path, message, help_, fatal=False)
 
 
 def _flags(path: tuple[str, str], service: VirtualService) -> Iterator[Finding]:
