@@ -12,7 +12,7 @@ from trimaran.stack.http import Http, Listen, Location, Peer, ProxyPass, Server,
 from trimaran.stack.nginx import read_nginx
 from trimaran.system.engine import Engine, EngineError
 
-PATIENCE_S = 10.0  # how long a test waits for what must come; never how long something takes
+PATIENCE_S = 30.0  # how long a test waits for what must come; never how long something takes
 
 
 @dataclass
