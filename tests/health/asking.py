@@ -15,7 +15,7 @@ from trimaran.health.verdict import Outcome
 LOOPBACK = IPv4Address("127.0.0.1")
 
 
-def check(port: int, probe: Probe | None = None, timeout_s: float = 5.0, **target: Any) -> Any:
+def check(port: int, probe: Probe | None = None, timeout_s: float = 20.0, **target: Any) -> Any:
     """A check of something on loopback."""
     where = replace(Target(LOOPBACK, port), **target)
     return CheckSettings(where, 1.0, timeout_s, 1, 0.1, 1, probe or TcpProbe())
@@ -24,7 +24,7 @@ def check(port: int, probe: Probe | None = None, timeout_s: float = 5.0, **targe
 def asked(
     server: AbstractAsyncContextManager[int] | int,
     probe: Probe | None = None,
-    timeout_s: float = 5.0,
+    timeout_s: float = 20.0,
     **target: Any,
 ) -> Outcome | str:
     """What a probe of the server brings: its outcome, or its error in words."""

@@ -16,7 +16,7 @@ from trimaran.vrrp.settings import RouterSettings, VrrpSettings
 
 OURS, THEIRS, OBSERVER = "192.168.31.93", "192.168.31.91", "192.168.31.200"
 INTERVAL_S = 0.25  # a busy machine holds a process up for a tenth of a second and more
-NOISE_S = 2.0
+NOISE_S = 5.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from trimaran.stack.http import Http, Listen, Location, Peer, ProxyPass, Server,
 from trimaran.stack.nginx import read_nginx
 from trimaran.system.engine import Engine, EngineError
 
-PATIENCE_S = 10.0  # how long a test waits for what must come; never how long something takes
+PATIENCE_S = 30.0  # how long a test waits for what must come; never how long something takes
 
 
 @dataclass
@@ -78,7 +78,11 @@ class Client:
         self.socket.settimeout(PATIENCE_S)
         if receive is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self.stream = self.socket.makefile("rb")
 
     def send(self, data: str | bytes) -> "Client":

@@ -185,7 +185,7 @@ def test_events_are_passed_on_one_by_one(proxy):
 
 def test_a_client_that_never_reads_is_given_up(backend, proxy, eventually):
     peer = backend(lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 25165824\r\n\r\n" + LONG)
-    text = f"""send_timeout 1s; proxy_max_temp_file_size 1m;
+    text = f"""send_timeout 3s; proxy_max_temp_file_size 1m;
         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://{peer.address}; }} }}"""
     served = proxy(nginx_conf(text))
     with slow_client(served):

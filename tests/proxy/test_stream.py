@@ -32,7 +32,7 @@ stream {{
     server {{ listen 127.0.0.1:{p[4]}; deny all; return no; }}
     server {{ listen 127.0.0.1:{p[5]}; limit_conn one 1; proxy_pass {first}; }}
     server {{ listen 127.0.0.1:{p[6]}; proxy_half_close on; proxy_pass {first}; }}
-    server {{ listen 127.0.0.1:{p[7]}; proxy_timeout 300ms; proxy_pass {first}; }}
+    server {{ listen 127.0.0.1:{p[7]}; proxy_timeout 2500ms; proxy_pass {first}; }}
     server {{ listen 127.0.0.1:{p[8]}; proxy_pass $upstream_of; }}
     server {{ listen 127.0.0.1:{p[9]}; proxy_download_rate 4000; proxy_pass {first}; }}
     map $server_port $upstream_of {{ {p[8]} both; }}

@@ -118,7 +118,7 @@ def test_what_the_client_said_last_reaches_the_peer(speaker, proxy, eventually):
 
 def test_silence_ends_a_tunnel_after_the_read_timeout_and_says_nothing_of_the_peer(speaker, proxy):
     peer = speaker(echo)
-    door = proxy(forwarding(peer.address, headers=UPGRADE, read_timeout=0.3))
+    door = proxy(forwarding(peer.address, headers=UPGRADE, read_timeout=2.5))
     with door.client() as client:
         client.send(ASK)
         assert client.response().status == 101

@@ -27,8 +27,13 @@ def test_many_lives() -> None:
     tally = Tally()
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
-        for each in pool.map(live_many, batches):
-            tally.add(each)
+        for batch, lived in [(each, pool.submit(live_many, each)) for each in batches]:
+            try:
+                tally.add(lived.result())
+            except BaseException as error:
+                error.add_note(f"one of the lives {batch.start} to {batch.stop - 1}, or later")
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             if tally.lives % 10_000 == 0:
                 print(f"{tally.lives} lives", flush=True)
     assert tally.lives == RUNS

@@ -40,6 +40,9 @@ def live(seed: int, dialogue: bool = False) -> Tally:
         if not dialogue:
             live(seed, dialogue=True)
         raise
+    except Exception as error:  # a bug, not a broken rule; it comes out of another process
+        error.add_note(f"TRIMARAN_SIM_SEED={seed}")
+        raise
     slowest = max(election.interval_s for election in world.elections)
     masterships = sum(election.masterships for election in world.elections)
     return Tally(1, masterships, world.rejected, world.now / slowest, world.faults)

@@ -25,8 +25,9 @@ from trimaran.node.vrrp_watch import Watch
 from trimaran.system import clock, realtime
 from trimaran.system.errors import CannotRunError
 from trimaran.system.link_monitor import LinkMonitor
-from trimaran.system.netlink import Netlink
+from trimaran.system.netlink import Holding, Netlink
 from trimaran.system.vrrp_socket import VrrpSocket
+from trimaran.vrrp.address import Address
 from trimaran.vrrp.dump import dump
 from trimaran.vrrp.effects import Event, RemoveAddresses, SendAdvert
 from trimaran.vrrp.group import Group
@@ -46,6 +47,7 @@ class VrrpRole:
 
     def __init__(self, channel: Channel, settings: VrrpSettings) -> None:
         self._channel = channel
+        self._breath = realtime.Breath()
         self._unsaid = 0
         self._stopping = False
         self._ports: dict[str, Port] = {}
@@ -104,7 +106,10 @@ class VrrpRole:
     # -- the loop
 
     def _start(self) -> None:
-        leftovers = {router for router in self._routers if self._finds_leftovers(router)}
+        holdings: dict[Address, list[Holding]] = {}
+        for holding in self._netlink.every_holding():
+            holdings.setdefault(holding.address.ip, []).append(holding)
+        leftovers = {each for each in self._routers if self._finds_leftovers(each, holdings)}
         self._look_at_interfaces()
         if self._bfd:
             self._watches.append(BfdWatches(self._bfd, self._heard_of))
@@ -127,6 +132,7 @@ class VrrpRole:
             waiting.append(self._channel)
         for watch in self._watches:
             waiting += watch.descriptors()
+        self._breath.take()  # what follows returns at once while there is always more to read
         readable = select.select(waiting, [], [], self._patience())[0]
         if readable:
             self._read(readable, sockets)
@@ -182,6 +188,7 @@ class VrrpRole:
             if router.lingering or router.state in (State.MASTER, State.RESIGNING):
                 for effect in (SendAdvert(0), RemoveAddresses()):
                     self._hands.perform(router, effect)
+                self._breath.take()
         for watch in self._watches:
             watch.close()
 
@@ -300,6 +307,7 @@ class VrrpRole:
             for effect in each.take_effects():
                 self._hands.perform(each, effect)
             self._timers.arm(each)
+        self._breath.take()  # hundreds of routers may have much to do at the same moment
 
     def _tell(self, subject: str, event: Event) -> None:
         self._say(
@@ -340,7 +348,7 @@ class VrrpRole:
                 message = f"{what} was refused: adverts may be late on a busy machine"
                 self._tell("vrrp", Event("preflight.warning", message, str(error)))
 
-    def _finds_leftovers(self, router: Router) -> bool:
+    def _finds_leftovers(self, router: Router, holdings: dict[Address, list[Holding]]) -> bool:
         """An address with a lifetime on our interface was left behind by a killed daemon of ours:
         it stays until we know who is master, or its lease ends. Any other is somebody else's."""
         name = router.settings.name
@@ -351,7 +359,7 @@ class VrrpRole:
             for address in addresses
         }
         for address, interface in devices.items():
-            for holding in self._netlink.holdings(address.ip):
+            for holding in holdings.get(address.ip, []):
                 if holding.interface == interface and not holding.permanent:
                     found = True
                     message = f"{name}: found {address.ip} on {interface}"

@@ -143,11 +143,15 @@ class Netlink:
 
     def holdings(self, address: Address) -> list[Holding]:
         """Who in this namespace carries `address`, and whether for good."""
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        return [each for each in self.every_holding() if each.address.ip == address]
+
+    def every_holding(self) -> list[Holding]:
+        """Who in this namespace carries what: to be asked once, not once for each address."""
+        names = {row["index"]: str(row.get_attr("IFLA_IFNAME")) for row in self._route.get_links()}
         return [
-            Holding(self._name(row["index"]), _either(row), _permanent(row))
-            for row in self._route.get_addr(family=family)
-            if _either(row).ip == address
+            Holding(names[row["index"]], _either(row), _permanent(row))
+            for row in self._route.get_addr()
+            if row["index"] in names  # else it came between the two dumps
         ]
 
     def set_address(

@@ -2,6 +2,7 @@
 
 use crate::address::{Address, Bind};
 use crate::balance::Group;
+use crate::sys;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 
@@ -68,6 +69,13 @@ impl Pool {
             until_ms: now + rules.timeout_ms,
         });
         oldest.flatten().map(|item| item.connection)
+    }
+
+    /// Whether there is something to read from the idle connection in this slot, or its end.
+    pub fn has_input(&self, group: u32, slot: u32) -> bool {
+        let idle = self.groups.get(&group).into_iter().flatten();
+        let mut found = idle.filter(|item| item.connection.slot == slot);
+        found.any(|item| sys::has_input(&item.connection.fd))
     }
 
     /// The idle connection in this slot (its peer closed it, or sent what nobody asked for).

@@ -329,8 +329,11 @@ impl Worker {
         match route.owner {
             Owner::Free => {}
             Owner::Idle(group) => {
-                let sign = sys::READ | sys::READ_END | sys::BROKEN;
-                if flags & sign != 0 {
+                let ended = flags & (sys::READ_END | sys::BROKEN) != 0;
+                // READ alone may be older than the connection's idleness: of what came in one batch
+                // with it, an event of the client's had us read to the end of the answer.
+                let spoke = flags & sys::READ != 0;
+                if ended || spoke && self.core.pool.has_input(group, slot) {
                     if let Some(connection) = self.core.pool.remove(group, slot) {
                         self.core.drop_connection(connection);
                     }

@@ -1,5 +1,8 @@
 use super::*;
+use crate::address::Address;
+use crate::balance::{Group, Keepalive, Peer};
 use crate::Engine;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 pub const SNAPSHOT: &str = r#"{"servers": [{"listen": [{"address": "127.0.0.1", "port": 1,
@@ -53,4 +56,43 @@ fn whoever_waits_for_an_inner_request_that_panics_is_told() {
     worker.drive(0, client, |_, _| panic!("a bug, on purpose"));
     let askers: Vec<_> = worker.core.verdicts.iter().map(|each| each.asker).collect();
     assert_eq!(askers, [(7, 9)]);
+}
+
+#[test]
+fn an_event_from_before_its_idleness_costs_no_connection() {
+    let engine = Engine::start(SNAPSHOT, &[], 1).unwrap();
+    let wake = Arc::new(sys::event_fd().unwrap());
+    let mut worker = Worker::new(engine.shared.clone(), wake, 1).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let keepalive = Keepalive {
+        most: 8,
+        timeout_ms: 60_000,
+        requests: 1000,
+        time_ms: 3_600_000,
+    };
+    let peers = vec![Peer::new("peer", address.clone())];
+    let group = Group::new(1, "up".into(), peers, keepalive);
+    let core = &mut worker.core;
+    let connection = core.connect(&address, None, 0).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let slot = connection.slot;
+    let generation = core.routes[slot as usize].generation;
+    core.keep_connection(&group, connection);
+
+    worker.peer_event(slot, generation, sys::READ | sys::WRITE);
+    let kept = worker.core.pool.take(1, &address, &None);
+    worker
+        .core
+        .keep_connection(&group, kept.expect("nothing came: it serves again"));
+
+    peer.write_all(b"what nobody asked for").unwrap();
+    for _ in 0..10_000 {
+        if worker.core.pool.has_input(1, slot) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    worker.peer_event(slot, generation, sys::READ);
+    assert!(worker.core.pool.take(1, &address, &None).is_none());
 }
