@@ -25,7 +25,7 @@ def test_many_lives() -> None:
         return
     batches = [range(at, min(at + AT_ONCE, RUNS)) for at in range(0, RUNS, AT_ONCE)]
     tally = Tally()
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
         for batch, lived in [(each, pool.submit(live_many, each)) for each in batches]:
             try:
