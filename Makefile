@@ -16,7 +16,7 @@ $(VENV)/.packages: pyproject.toml tools/setup
 
 $(VENV)/.native: $(VENV)/.packages $(NATIVE_SOURCES)
 	@echo "building the native module and the eBPF objects"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PIP_QUIET=1 $(VENV)/bin/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PIP_QUIET=1 $(VENV)/bin/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@
 
 demo: setup ## play the seven-node system on this machine (needs root)

@@ -1,6 +1,6 @@
 """The HTTP model in, the engine's snapshot out: one JSON text, durations in milliseconds.
 
-The engine compiles it (rust/proxy/src/config.rs names every field) and refuses what it cannot
+The engine compiles it (rust/proxy/src/config names every field) and refuses what it cannot
 serve, unknown $variables included.
 """
 

@@ -3,58 +3,21 @@
 use std::net::IpAddr;
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::rows::*;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use trimaran_datapath::layout::{
-    NextHop, Real, Service, Tunnel, REAL_LISTED, REAL_LOCAL, TUNNEL_CHECKSUM, TUNNEL_GRE,
-    TUNNEL_GUE, TUNNEL_IPIP, TUNNEL_OVER_IPV6,
-};
+use trimaran_datapath::layout::{NextHop, Service};
 use trimaran_datapath::maglev::Member;
 use trimaran_datapath::sync::Settings;
-use trimaran_datapath::{
-    narrow, wide, Behind, Conversation, Error, Forward, Hook, Listen, Room, Share, Slots, Way,
-};
+use trimaran_datapath::{Behind, Conversation, Error, Room, Share, Slots, Way};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Datapath>()
 }
-
-/// (destination MAC, source MAC, interface, MTU)
-type Hop = ([u8; 6], [u8; 6], u32, u32);
-/// ([(real, active, inactive)], live, ended)
-/// (protocol, client, service, real, state, seconds until it expires)
-type ConnectionRow = (u8, (String, u16), (String, u16), u32, &'static str, u32);
-type SweepRow = (Vec<(u32, u64, u64)>, u64, u64);
-/// (kind, port, with checksum, source address)
-type TunnelRow = (String, u16, bool, String);
-/// (index, address, port, service, listed, local, hop, forward, tunnel, weight, upper, lower)
-type RealRow = (
-    u32,
-    String,
-    u16,
-    u32,
-    bool,
-    bool,
-    Option<Hop>,
-    &'static str,
-    Option<TunnelRow>,
-    u32,
-    u32,
-    u32,
-);
-/// (address, port, protocol, index, flags, scheduler, granularity, persistence)
-type ServiceRow = (String, u16, u8, u32, u16, u8, u8, u32);
-/// (service, reals, levels)
-type TableRow = (u32, Vec<u32>, Vec<(u32, u32, u32)>);
-/// (service, [(real, address, port, turns)])
-type MaglevRow = (u32, Vec<(u32, String, u16, u32)>);
-/// (real, address, port, VIP, VIP's port, protocol)
-type OriginRow = (u32, String, u16, String, u16, u8);
 
 /// The director's eBPF maps and program.
 #[pyclass(frozen, module = "trimaran._native")]
@@ -71,104 +34,6 @@ fn raised(error: Error) -> PyErr {
         Error::Limit(message) => PyValueError::new_err(message),
         error => PyOSError::new_err(error.to_string()),
     }
-}
-
-fn parsed<A: FromStr>(address: &str) -> PyResult<A> {
-    address
-        .parse()
-        .map_err(|_| PyValueError::new_err(format!("{address} is no IP address")))
-}
-
-fn listen(address: &str, port: u16, protocol: u8) -> PyResult<Listen> {
-    Ok(Listen {
-        address: parsed(address)?,
-        port,
-        protocol,
-    })
-}
-
-fn hook(word: &str) -> PyResult<Hook> {
-    match word {
-        "tc" => Ok(Hook::Tc),
-        "xdp" => Ok(Hook::Xdp),
-        _ => Err(PyValueError::new_err(format!("there is no hook {word}"))),
-    }
-}
-
-const TUNNELS: [(&str, u8); 3] = [
-    ("ipip", TUNNEL_IPIP),
-    ("gue", TUNNEL_GUE),
-    ("gre", TUNNEL_GRE),
-];
-
-fn tunnel((word, port, checksum, source): TunnelRow) -> PyResult<Tunnel> {
-    let known = TUNNELS.iter().find(|(name, _)| *name == word);
-    let Some((_, kind)) = known else {
-        let message = format!("there is no tunnel of kind {word}");
-        return Err(PyValueError::new_err(message));
-    };
-    let source: IpAddr = parsed(&source)?;
-    let over6 = if source.is_ipv6() {
-        TUNNEL_OVER_IPV6
-    } else {
-        0
-    };
-    Ok(Tunnel {
-        source: wide(source),
-        port: port.to_be_bytes(),
-        kind: *kind,
-        flags: over6 | if checksum { TUNNEL_CHECKSUM } else { 0 },
-    })
-}
-
-fn tunnel_row(tunnel: Tunnel) -> TunnelRow {
-    let known = TUNNELS.iter().find(|(_, kind)| *kind == tunnel.kind);
-    (
-        known.map_or("", |(name, _)| *name).to_string(),
-        u16::from_be_bytes(tunnel.port),
-        tunnel.flags & TUNNEL_CHECKSUM != 0,
-        narrow(tunnel.source).to_string(),
-    )
-}
-
-fn forward(word: &str, tunnel: Option<TunnelRow>) -> PyResult<Forward> {
-    match (word, tunnel) {
-        ("dr", None) => Ok(Forward::Direct),
-        ("nat", None) => Ok(Forward::Nat),
-        ("tunnel", Some(row)) => Ok(Forward::Tunnel(self::tunnel(row)?)),
-        _ => {
-            let message = format!("forward is dr or nat, or tunnel with one, not {word}");
-            Err(PyValueError::new_err(message))
-        }
-    }
-}
-
-fn row(index: u32, real: &Real, forward: Forward, share: Share) -> RealRow {
-    let (word, tunnel) = match forward {
-        Forward::Direct => ("dr", None),
-        Forward::Nat => ("nat", None),
-        Forward::Tunnel(tunnel) => ("tunnel", Some(tunnel_row(tunnel))),
-    };
-    let hop = real.hops[usize::from(real.current & 1)];
-    (
-        index,
-        narrow(real.address).to_string(),
-        u16::from_be_bytes(real.port),
-        real.service,
-        real.flags & REAL_LISTED != 0,
-        real.flags & REAL_LOCAL != 0,
-        (hop.interface != 0).then_some((
-            hop.destination_mac,
-            hop.source_mac,
-            hop.interface,
-            hop.mtu,
-        )),
-        word,
-        tunnel,
-        share.weight,
-        share.upper,
-        share.lower,
-    )
 }
 
 #[pymethods]

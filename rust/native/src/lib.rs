@@ -2,6 +2,7 @@
 
 mod datapath;
 mod proxy;
+mod rows;
 
 use pyo3::prelude::*;
 

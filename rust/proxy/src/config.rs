@@ -1,6 +1,14 @@
 //! The snapshot as it crosses the border, JSON made by `trimaran.proxy.snapshot`. Durations are in
 //! milliseconds, sizes in bytes.
 
+mod manner;
+mod stream;
+mod upstreams;
+
+pub use manner::*;
+pub use stream::*;
+pub use upstreams::*;
+
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -335,55 +343,6 @@ pub struct Location {
     pub send_timeout_ms: Option<u64>,
 }
 
-/// What few locations say of how they answer.
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields, default)]
-pub struct Manner {
-    /// server_tokens: 'on', 'off', or a text.
-    pub server_tokens: String,
-    pub server_name_in_redirect: bool,
-    pub port_in_redirect: bool,
-    /// if_modified_since: 'exact', 'before' or 'off'.
-    pub if_modified_since: String,
-    pub etag: bool,
-    pub max_ranges: Option<u32>,
-    pub chunked: bool,
-    pub trailers: Vec<AddHeader>,
-    pub auth_delay_ms: u64,
-    pub limit_rate: Option<String>,
-    pub limit_rate_after: Option<String>,
-    pub keepalive_timeout_ms: Option<u64>,
-    /// Seconds, told in a header.
-    pub keepalive_header: Option<u64>,
-    pub keepalive_requests: Option<u64>,
-    pub keepalive_time_ms: Option<u64>,
-    /// Browsers that are not to be kept: 'msie6', 'safari'.
-    pub keepalive_disable: Vec<String>,
-}
-
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner {
-            server_tokens: "on".into(),
-            server_name_in_redirect: false,
-            port_in_redirect: true,
-            if_modified_since: "exact".into(),
-            etag: true,
-            max_ranges: None,
-            chunked: true,
-            trailers: Vec::new(),
-            auth_delay_ms: 0,
-            limit_rate: None,
-            limit_rate_after: None,
-            keepalive_timeout_ms: None,
-            keepalive_header: None,
-            keepalive_requests: None,
-            keepalive_time_ms: None,
-            keepalive_disable: Vec::new(),
-        }
-    }
-}
-
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct RealIp {
@@ -493,106 +452,6 @@ pub struct ErrorPage {
     pub answer: Option<u16>,
 }
 
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    pub name: String,
-    pub peers: Vec<Peer>,
-    pub keepalive: usize,
-    pub keepalive_timeout_ms: u64,
-    #[serde(default = "thousand")]
-    pub keepalive_requests: u64,
-    #[serde(default = "hour")]
-    pub keepalive_time_ms: u64,
-    #[serde(default)]
-    pub balance: Balance,
-    #[serde(default)]
-    pub sticky: Option<Sticky>,
-    /// How many requests wait for a peer, and for how many ms.
-    #[serde(default)]
-    pub queue: Option<(usize, u64)>,
-    /// Retries, in percent of the requests.
-    #[serde(default)]
-    pub retry_percent: Option<u32>,
-}
-
-fn thousand() -> u64 {
-    1000
-}
-
-fn hour() -> u64 {
-    3_600_000
-}
-
-/// `sticky`: what of a request names its session, and how sessions come to be.
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct Sticky {
-    pub lookup: Vec<String>,
-    pub cookie: Option<StickyCookie>,
-    pub learn: Option<StickyLearn>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct StickyCookie {
-    pub name: String,
-    /// Seconds; the largest number is 'max', None is until the browser ends.
-    pub expires: Option<u64>,
-    pub domain: String,
-    pub path: String,
-    pub samesite: String,
-    pub httponly: bool,
-    pub secure: bool,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct StickyLearn {
-    pub zone: String,
-    /// How many sessions are remembered.
-    pub most: usize,
-    pub create: Vec<String>,
-    pub timeout_ms: u64,
-    pub at_head: bool,
-}
-
-/// '' (weighted turn), 'least_conn', 'least_time', 'ip_hash', 'hash', 'consistent' or 'random'.
-#[derive(Deserialize, Default, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct Balance {
-    pub method: String,
-    #[serde(default)]
-    pub key: String,
-    /// random: of two, the one with fewer connections, or (with `time`) the faster one.
-    #[serde(default)]
-    pub two: bool,
-    /// What time is least: to the 'header' or to the 'last_byte'.
-    #[serde(default)]
-    pub time: String,
-    #[serde(default)]
-    pub inflight: bool,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    pub address: String,
-    pub weight: u32,
-    pub max_fails: u32,
-    pub fail_timeout_ms: u64,
-    pub backup: bool,
-    pub down: bool,
-    #[serde(default)]
-    pub max_conns: u64,
-    #[serde(default)]
-    pub route: String,
-    #[serde(default)]
-    pub drain: bool,
-    #[serde(default)]
-    pub slow_start_ms: u64,
-}
-
 impl Default for Action {
     fn default() -> Action {
         Action::Return {
@@ -600,52 +459,4 @@ impl Default for Action {
             text: String::new(),
         }
     }
-}
-
-/// `stream`.
-#[derive(Deserialize, Clone, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Stream {
-    pub servers: Vec<StreamServer>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct StreamServer {
-    pub listen: Vec<StreamListen>,
-    pub action: StreamAction,
-    pub access: Vec<(bool, String)>,
-    pub counts: Vec<CountLimit>,
-    pub sets: Vec<(String, String)>,
-    pub logs: Vec<Log>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct StreamListen {
-    pub address: String,
-    pub port: u16,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum StreamAction {
-    Return { text: String },
-    Pass(StreamPass),
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub struct StreamPass {
-    /// 'stream/NAME' of an upstream, or a text with variables.
-    pub upstream: String,
-    pub connect_timeout_ms: u64,
-    pub timeout_ms: u64,
-    pub next: bool,
-    pub tries: usize,
-    pub next_timeout_ms: u64,
-    pub half_close: bool,
-    pub buffer: usize,
-    pub upload_rate: Option<String>,
-    pub download_rate: Option<String>,
 }
